@@ -102,7 +102,7 @@ def _dispatch(words: list[str]) -> int:
     if name not in STAGES:
         raise ValueError(f"{name}: no such stage; choose one of {', '.join(STAGES)}")
     module = importlib.import_module(STAGES[name])
-    arguments = stage_parser(name, module).parse_args(words[1:])
+    arguments = stage_parser(name, module).parse_intermixed_args(words[1:])
     code: int = module.run(arguments)
     sys.stdout.flush()
     return code

@@ -1,0 +1,1 @@
+"""Image codecs: networks with CompressAI's interface, and the objects that turn pictures into .vcm bytes."""

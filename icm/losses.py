@@ -1,0 +1,44 @@
+"""Rate and distortion, a picture at a time, so that every picture of a batch can have its own lambda.
+
+SA-ICM, Eq. 5:  R(y) + R(z) + lmbda·mse(x ⊙ m, x_hat ⊙ m), m the edge map sam_x(alpha). With m = object masks this is
+region learning, with m = 1 plain learned compression. Distortion is scaled by 255² (the published code's habit).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+DISTORTIONS = ("all", "objects", "edges")
+
+
+def rate_bpp_estimated(likelihoods: dict[str, Tensor], pixels: int) -> Tensor:
+    """(B,) bits a pixel of each picture, from the likelihoods of its symbols. pixels = H·W."""
+    return sum((-torch.log2(p.float()).flatten(1).sum(1) for p in likelihoods.values()), torch.zeros(())) / pixels  # type: ignore[return-value]
+
+
+def masked_mse_255(x: Tensor, x_hat: Tensor, weight: Tensor | None = None) -> Tensor:
+    """(B,) mean over all pixels of weight·(255·(x − x_hat))². x, x_hat (B, 3, H, W); weight (B, 1, H, W) or None for ones."""
+    error = (x - x_hat).square() * 255**2
+    return (error if weight is None else error * weight).flatten(1).mean(1)
+
+
+def pixel_weights(mask: Tensor, elsewhere: float = 0.0, mean_fraction: float | None = None) -> Tensor:
+    """Blend a 0/1 mask (B, 1, H, W) with `elsewhere` for the other pixels.
+
+    mean_fraction: share of the pixels that the masks of the data set cover; given, the weights average 1 over the data
+    set, so that a lambda buys about the same rate whatever the distortion. None: the paper's plain product.
+    """
+    weight = mask + elsewhere * (1 - mask)
+    if mean_fraction is not None:
+        weight = weight / (mean_fraction + elsewhere * (1 - mean_fraction))
+    return weight
+
+
+def lmbda_at(quality: Tensor, lowest: float, highest: float) -> Tensor:
+    """Quality 1…100 → lambda, geometric between the two ends."""
+    from icm.quality import progress
+
+    return torch.exp(math.log(lowest) + progress(quality) * math.log(highest / lowest))

@@ -1,0 +1,142 @@
+"""`vcm train`: any task of `pipelines/tasks`, from a YAML, in the one loop of `pipelines/trainer.py`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+NAME = "train"
+HELP = "train a codec (or a task model) from a configuration; can be stopped at any moment and resumed"
+EPILOG = """\
+examples:
+  vcm train pipelines/configs/sa-icm-s.yaml -o runs/sa-icm-s --minutes 30
+  vcm train pipelines/configs/sa-icm-s.yaml -o runs/sa-icm-s --minutes 60 --resume
+  vcm train pipelines/configs/lic-s.yaml -o runs/lic-s --steps 20000 settings.learning_rate=3e-4 trainer.seed=1
+  torchrun --nproc-per-node 8 -m pipelines train pipelines/configs/sa-icm-s.yaml -o runs/big --steps 400000
+
+The folder gets checkpoint.safetensors, log.jsonl, tensorboard/, previews/ and, at the end, model.safetensors.
+A run resumed with --steps is bit for bit the run that was never stopped; --minutes is wall-clock.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", type=Path, metavar="CONFIG.yaml", help="task, settings and trainer; see pipelines/configs")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="replace single values, e.g. settings.crop=256")
+    parser.add_argument("-o", "--output", type=Path, metavar="RUN", help="folder of the run (default: runs/NAME of the configuration)")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--steps", type=int, help="train for this many steps in all (exactly repeatable)")
+    length.add_argument("--minutes", type=float, help="train for this long in all, resumed runs added up")
+    parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint, or start when there is none")
+    parser.add_argument("--dry-run", action="store_true", help="check configuration, data and one step, then stop")
+
+
+@dataclasses.dataclass
+class Config:
+    """task: a name of pipelines/tasks; settings: of that task; trainer: of the loop."""
+
+    task: str
+    settings: dict[str, Any]
+    trainer: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def load_config(path: Path, overrides: list[str]) -> tuple[Any, Any, str]:
+    """(task module, task settings, trainer settings) checked against their dataclasses; an unknown key is an error."""
+    import yaml
+
+    from pipelines.run import settings as reading
+    from pipelines.tasks import TASKS
+    from pipelines.trainer import TrainerSettings
+
+    config = reading.build(Config, _expand(yaml_mapping(path)), str(path))
+    if config.task not in TASKS:
+        raise ValueError(f"{path}: unknown task {config.task}; known: {', '.join(TASKS)}")
+    module = importlib.import_module(TASKS[config.task])
+    parts = {"settings": (module.Settings, config.settings), "trainer": (TrainerSettings, config.trainer)}
+    for word in overrides:
+        part, _, rest = word.partition(".")
+        if part not in parts or "=" not in rest:
+            raise ValueError(f"{word}: is not settings.KEY=VALUE or trainer.KEY=VALUE")
+        kind, values = parts[part]
+        key, _, text = rest.partition("=")
+        parts[part] = kind, _with(values, key.split("."), yaml.safe_load(text))
+    settings, trainer = (reading.build(kind, values, f"{path}: {part}") for part, (kind, values) in parts.items())
+    return module, settings, trainer
+
+
+def yaml_mapping(path: Path) -> dict[str, Any]:
+    """The YAML of a configuration; ValueError in one line when it is none."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: holds no `key: value` lines; name a YAML file of settings")
+    return values
+
+
+def _expand(value: Any) -> Any:
+    """$VCM_SHARED (default ../shared) and other variables in texts."""
+    os.environ.setdefault("VCM_SHARED", "../shared")
+    if isinstance(value, dict):
+        return {key: _expand(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_expand(inner) for inner in value]
+    return os.path.expandvars(value) if isinstance(value, str) else value
+
+
+def _with(values: dict[str, Any], keys: list[str], value: Any) -> dict[str, Any]:
+    inner = value if len(keys) == 1 else _with(dict(values.get(keys[0]) or {}), keys[1:], value)
+    return {**values, keys[0]: inner}
+
+
+def train(config: Path, overrides: list[str], output: Path | None, steps: int | None, minutes: float | None, resume: bool) -> Path:
+    """Run to the end; returns the path of the exported weights."""
+    from pipelines.run import atomic, provenance
+    from pipelines.trainer import Trainer
+
+    module, settings, trainer_settings = load_config(config, overrides)
+    if steps is not None or minutes is not None:
+        trainer_settings = dataclasses.replace(trainer_settings, steps=steps, minutes=minutes)
+    folder = output or Path("runs") / config.stem
+    task = module.build(settings, trainer_settings.seed)
+    trainer = Trainer(task, trainer_settings, folder)
+    record = {"config": str(config), "overrides": overrides, "settings": dataclasses.asdict(settings),
+              "trainer": dataclasses.asdict(trainer_settings), **provenance.provenance()}  # fmt: skip
+    if trainer.rank == 0 and not (resume and (folder / "run.json").exists()):
+        if trainer.checkpoint.exists() and not resume:
+            raise ValueError(f"{folder}: holds a run already; add --resume to go on with it, or name another folder")
+        atomic.write_text(folder / "run.json", json.dumps(record, indent=1, default=str) + "\n")
+    return trainer.run(resume)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.dry_run:
+        return _dry_run(arguments)
+    path = train(arguments.config, arguments.overrides, arguments.output, arguments.steps, arguments.minutes, arguments.resume)
+    print(path)
+    return 0
+
+
+def _dry_run(arguments: argparse.Namespace) -> int:
+    import tempfile
+    import time
+
+    from pipelines.trainer import Trainer
+
+    module, settings, trainer_settings = load_config(arguments.config, arguments.overrides)
+    task = module.build(settings, trainer_settings.seed)
+    short = dataclasses.replace(trainer_settings, steps=3, minutes=None, log_steps=1)
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.monotonic()
+        Trainer(task, short, Path(folder)).run()
+        seconds = (time.monotonic() - started) / 3
+    print(f"{arguments.config}: fine; about {seconds:.2f} s a step here, start and export included", file=sys.stderr)
+    return 0

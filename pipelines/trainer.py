@@ -1,0 +1,282 @@
+"""The one training loop: every network of the project is a `Task` that this loop runs.
+
+    batch(step) ──▶ loss ──▶ backward ──▶ mean over processes ──▶ clip ──▶ optimisers ──▶ EMA ──▶ log, preview, checkpoint
+
+Resuming is exact with --steps because nothing random survives a step: a batch is a pure function of (seed, step,
+process), and torch's generator is seeded anew for each step. --minutes measures the clock, and adds up over resumes.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from pipelines.run import checkpoint
+from pipelines.run.atomic import make_folder
+from pipelines.run.lock import Lock
+from pipelines.run.progress import progress as shown
+
+
+class Task(Protocol):
+    """What a network brings: pure functions of one step. The loop, its files and its processes live here, once."""
+
+    name: str
+
+    def build(self) -> nn.Module: ...
+
+    def optimizers(self, model: nn.Module) -> dict[str, Optimizer]: ...
+
+    def schedule(self, progress: float) -> float:
+        """Factor on every learning rate, at progress 0…1."""
+        ...
+
+    def at(self, model: nn.Module, progress: float) -> None:
+        """Enter the phase that belongs to this progress; called before every step, does nothing when already there."""
+        ...
+
+    def batch(self, step: int, rank: int, world: int) -> Any:
+        """A pure function of the three (and of the task's seed): tensors, or tuples, lists, dicts of them."""
+        ...
+
+    def loss(self, model: nn.Module, batch: Any, step: int) -> dict[str, Tensor]:
+        """By optimiser name what it minimises; every other entry is logged."""
+        ...
+
+    def preview(self, model: nn.Module, folder: Path, step: int) -> None: ...
+
+    def export(self, model: nn.Module, path: Path) -> None: ...
+
+
+@dataclasses.dataclass
+class TrainerSettings:
+    """steps or minutes must be given. clip: largest gradient norm (0: none). ema: decay of the averaged weights (0: none)."""
+
+    steps: int | None = None
+    minutes: float | None = None
+    seed: int = 0
+    amp: bool = True
+    ema: float = 0.999
+    clip: float = 1.0
+    channels_last: bool = True
+    checkpoint_minutes: float = 2.0
+    preview_steps: int = 1000
+    log_steps: int = 50
+    device: str = "auto"
+    threads: int = 0
+
+
+class Trainer:
+    """One run in one folder: checkpoint.safetensors, log.jsonl, tensorboard/, previews/, model.safetensors at the end."""
+
+    def __init__(self, task: Task, settings: TrainerSettings, folder: Path) -> None:
+        if (settings.steps is None) == (settings.minutes is None):
+            raise ValueError("train: give either --steps or --minutes")
+        self.task, self.settings, self.folder = task, settings, folder
+        self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        cuda = torch.cuda.is_available() if settings.device == "auto" else settings.device.startswith("cuda")
+        local = int(os.environ.get("LOCAL_RANK", 0))
+        self.device = torch.device(f"cuda:{local}") if cuda else torch.device("cpu")
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        torch.manual_seed(settings.seed)
+        self.model = task.build().to(self.device)
+        if settings.channels_last:
+            self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.ema = copy.deepcopy(self.model) if settings.ema else self.model
+        self.optimizers = task.optimizers(self.model)
+        self.rates = {name: [group["lr"] for group in o.param_groups] for name, o in self.optimizers.items()}
+        self.step, self.seconds = 0, 0.0
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.safetensors"
+
+    @property
+    def progress(self) -> float:
+        if self.settings.steps is not None:
+            return min(1.0, self.step / max(self.settings.steps, 1))
+        assert self.settings.minutes is not None
+        return min(1.0, self.seconds / (60 * self.settings.minutes))
+
+    def run(self, resume: bool = False) -> Path:
+        """Train to the end; returns the exported weights. ValueError where a run already stands here and resume is off."""
+        if self.world > 1 and not dist.is_initialized():
+            dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
+        if self.rank:
+            return self._run(resume)
+        make_folder(self.folder)
+        with Lock(self.folder):
+            return self._run(resume)
+
+    def _run(self, resume: bool) -> Path:
+        if self.checkpoint.exists():
+            if not resume:
+                raise ValueError(f"{self.folder}: holds a run already; add --resume to go on with it, or name another folder")
+            self._load()
+        log = Log(self.folder, self.step) if self.rank == 0 else None
+        started, before, saved = time.monotonic(), self.seconds, time.monotonic()
+        remaining = None if self.settings.steps is None else max(0, self.settings.steps - self.step)
+        for batch in shown(self._batches(), remaining, f"train {self.task.name}"):
+            values = self._advance(batch)
+            self.seconds = before + time.monotonic() - started
+            self.step += 1
+            if log is not None:
+                log.add(self.step, self.seconds, values, self.settings.log_steps)
+                if self.step % self.settings.preview_steps == 0:
+                    self._preview()
+                if time.monotonic() - saved > 60 * self.settings.checkpoint_minutes:
+                    self._save()
+                    saved = time.monotonic()
+            if self._finished():
+                break
+        if self.rank == 0:
+            self._save()
+            self._preview()
+            self.task.export(self.ema, self.folder / "model.safetensors")
+        if self.world > 1:
+            dist.barrier()
+        return self.folder / "model.safetensors"
+
+    def _finished(self) -> bool:
+        """The clock is the first process's, so that all stop at the same step."""
+        done = torch.tensor(float(self.progress >= 1), device=self.device)
+        if self.world > 1 and self.settings.minutes is not None:
+            dist.broadcast(done, 0)
+        return bool(done)
+
+    def _batches(self) -> Iterator[Any]:
+        """Batches in order, the next two made by threads while this one is used."""
+        if self._finished():
+            return
+        with ThreadPoolExecutor(2) as pool:
+            waiting: list[Future[Any]] = [pool.submit(self.task.batch, self.step + i, self.rank, self.world) for i in range(2)]
+            while True:
+                batch = waiting.pop(0).result()
+                waiting.append(pool.submit(self.task.batch, self.step + 2, self.rank, self.world))
+                yield to_device(batch, self.device)
+
+    def _advance(self, batch: Any) -> dict[str, float]:
+        progress = self.progress
+        self.task.at(self.model, progress)
+        if self.ema is not self.model:
+            self.task.at(self.ema, progress)
+        torch.manual_seed((self.settings.seed * 1_000_003 + self.step) * 4096 + self.rank)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.amp):
+            values = self.task.loss(self.model, batch, self.step)
+        total = sum(values[name] for name in self.optimizers)
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[union-attr]
+        self._share_gradients()
+        factor = self.task.schedule(progress)
+        finite = True
+        for name, optimizer in self.optimizers.items():
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            norm = nn.utils.clip_grad_norm_(parameters, self.settings.clip or math.inf)
+            if not torch.isfinite(norm):
+                finite = False
+                continue  # one bad batch must not end a night's work; the log counts them
+            for group, rate in zip(optimizer.param_groups, self.rates[name], strict=True):
+                group["lr"] = rate * factor
+            optimizer.step()
+        self._average()
+        return {**{k: float(v.detach()) for k, v in values.items()}, "learning_rate_factor": factor, "skipped": float(not finite)}
+
+    def _share_gradients(self) -> None:
+        if self.world == 1:
+            return
+        for parameter in self.model.parameters():
+            if parameter.grad is not None:
+                dist.all_reduce(parameter.grad)
+                parameter.grad.div_(self.world)
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        if self.ema is self.model:
+            return
+        decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
+        ours, theirs = list(self.ema.parameters()), list(self.model.parameters())
+        torch._foreach_lerp_(ours, theirs, 1 - decay)
+        for mine, other in zip(self.ema.buffers(), self.model.buffers(), strict=True):
+            mine.copy_(other)
+
+    def _preview(self) -> None:
+        self.ema.eval()
+        with torch.no_grad():
+            self.task.preview(self.ema, self.folder / "previews", self.step)
+        self.ema.train()
+
+    def _save(self) -> None:
+        tensors = checkpoint.with_prefix("model", self.model.state_dict())
+        if self.ema is not self.model:
+            tensors |= checkpoint.with_prefix("ema", self.ema.state_dict())
+        for name, optimizer in self.optimizers.items():
+            tensors |= checkpoint.optimizer_tensors(name, optimizer)
+        numbers = {"task": self.task.name, "step": self.step, "seconds": self.seconds, "settings": dataclasses.asdict(self.settings)}
+        checkpoint.save(self.checkpoint, tensors, numbers)
+
+    def _load(self) -> None:
+        tensors, numbers = checkpoint.load(self.checkpoint)
+        if numbers["task"] != self.task.name or numbers["settings"]["seed"] != self.settings.seed:
+            raise ValueError(f"{self.checkpoint}: is of task {numbers['task']}, seed {numbers['settings']['seed']}; name another folder")
+        try:
+            self.model.load_state_dict(checkpoint.without_prefix("model", tensors))
+            if self.ema is not self.model:
+                self.ema.load_state_dict(checkpoint.without_prefix("ema", tensors))
+            for name, optimizer in self.optimizers.items():
+                checkpoint.restore_optimizer(name, optimizer, tensors)
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(f"{self.checkpoint}: does not fit this model ({str(error).splitlines()[0]}); name another folder") from None
+        self.step, self.seconds = int(numbers["step"]), float(numbers["seconds"])
+
+
+class Log:
+    """Means over every `log_steps` steps, to log.jsonl and to TensorBoard. Lines after the resumed step are dropped."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.path = folder / "log.jsonl"
+        kept = [line for line in self.path.read_text().splitlines() if json.loads(line)["step"] <= step] if self.path.exists() else []
+        self.path.write_text("".join(line + "\n" for line in kept))
+        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
+        self.sums: dict[str, float] = {}
+        self.count = 0
+
+    def add(self, step: int, seconds: float, values: dict[str, float], every: int) -> None:
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.count += 1
+        if step % every:
+            return
+        means = {name: value / self.count for name, value in self.sums.items()}
+        with self.path.open("a") as file:
+            file.write(json.dumps({"step": step, "seconds": round(seconds, 1), **means}) + "\n")
+        for name, value in means.items():
+            self.writer.add_scalar(name, value, step)
+        self.writer.flush()
+        self.sums, self.count = {}, 0
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """Tensors of a nested batch on the device."""
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, dict):
+        return {key: to_device(value, device) for key, value in batch.items()}
+    if isinstance(batch, list | tuple):
+        return type(batch)(to_device(value, device) for value in batch)
+    return batch
