@@ -2,17 +2,31 @@
 
 from .coder import Decoder, Encoder
 from .errors import Damaged, Desynchronised, LimitExceeded, NotVcm, StreamError, Truncated, Unsupported
+from .header import FEATURES, KINDS, SAME_BUILD, Header
+from .limits import Limits
+from .reader import Stream, read
 from .tables import Tables
+from .times import Times
+from .writer import write
 
 __all__ = [
+    "FEATURES",
+    "KINDS",
+    "SAME_BUILD",
     "Damaged",
     "Decoder",
     "Desynchronised",
     "Encoder",
+    "Header",
     "LimitExceeded",
+    "Limits",
     "NotVcm",
+    "Stream",
     "StreamError",
     "Tables",
+    "Times",
     "Truncated",
     "Unsupported",
+    "read",
+    "write",
 ]

@@ -80,7 +80,7 @@ class Encoder:
 
 
 class Decoder:
-    """Returns the symbols of one payload. Trusts nothing: every failure is a StreamError, in time linear in the symbols."""
+    """Returns the symbols of one payload. Trusts nothing: failure is a StreamError, in time linear in the symbols."""
 
     def __init__(self, payload: bytes | bytearray | memoryview) -> None:
         data = bytes(payload)

@@ -62,9 +62,7 @@ class Tables:
             raise ValueError(f"padded tables are a matrix, not an array of shape {matrix.shape}")
         sizes = _integers(sizes, "the sizes of the tables")
         if len(sizes) != len(matrix) or (len(sizes) and not (sizes.min() >= 1 and sizes.max() <= matrix.shape[1])):
-            raise ValueError(
-                f"{len(matrix)} padded tables of {matrix.shape[1]} columns need as many sizes in 1 to that"
-            )
+            raise ValueError(f"{len(matrix)} padded tables need as many sizes, of 1 to {matrix.shape[1]}")
         return cls([row[:size] for row, size in zip(matrix, sizes, strict=True)], offsets)
 
     def __len__(self) -> int:
