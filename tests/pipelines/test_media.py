@@ -221,7 +221,8 @@ def test_listing_is_sorted_and_leaves_out_what_is_no_picture(tmp_path: Path) -> 
     for name in ("b.PNG", "a.jpg", "sub/c.webp", "notes.txt", ".hidden.png", ".cache/d.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert [path.relative_to(tmp_path).as_posix() for path in list_pictures(tmp_path)] == ["a.jpg", "b.PNG", "sub/c.webp"]
+    found = [path.relative_to(tmp_path).as_posix() for path in list_pictures(tmp_path)]
+    assert found == ["a.jpg", "b.PNG", "sub/c.webp"]
     with pytest.raises(FileNotFoundError, match="no such folder"):
         list_pictures(tmp_path / "none")
 
