@@ -30,9 +30,10 @@ class Header:
     """What a file says about itself.
 
     kind: one of KINDS. width, height: pixels of a frame. model: the codec's name, never a path. weights: the first 8
-    bytes of the SHA-256 of its weights and tables. parameters: the codec's own bytes. memory: bytes that decoding needs,
-    rounded up when written (32 KiB at least). times: of a clip or network. colour: where the RGB samples come from; they
-    are always full-range 8-bit RGB. features: bits, see FEATURES. Raises ValueError on anything that cannot be written.
+    bytes of the SHA-256 of its weights and tables. parameters: the codec's own bytes. memory: bytes that decoding
+    needs, rounded up when written (32 KiB at least). times: of a clip or network. colour: where the RGB samples come
+    from; they are always full-range 8-bit RGB. features: bits, see FEATURES. Raises ValueError where it cannot be
+    written.
     """
 
     kind: str

@@ -41,8 +41,8 @@ def read(
 class Stream:
     """An open file: `header`, `len()` sections, each readable alone and checked when it is read. A context manager.
 
-    The sections' lengths and checksums are in the header, so damage to one never hides another, and the place of each is
-    known without reading those before it. Made by `read`.
+    The sections' lengths and checksums are in the header, so damage to one never hides another, and the place of each
+    is known without reading those before it. Made by `read`.
     """
 
     def __init__(self, source: Source, limits: Limits, partial: bool) -> None:

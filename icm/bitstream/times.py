@@ -18,8 +18,8 @@ MAX_TICK = 1 << 62
 class Times:
     """Presentation times of `frames` >= 1 frames, strictly increasing: frame i is shown at `ticks[i] * base` seconds.
 
-    base: seconds per tick, e.g. Fraction(1, 90000). first: tick of frame 0, may be negative. steps, counts: run r says that
-    the next counts[r] frames follow steps[r] ticks apart. A constant rate is one run, whatever the number of frames.
+    base: seconds per tick, e.g. Fraction(1, 90000). first: tick of frame 0, may be negative. steps, counts: run r says
+    that the next counts[r] frames follow steps[r] ticks apart. A constant rate is one run, however many frames.
     """
 
     def __init__(self, base: Fraction, first: int, steps: Sequence[int], counts: Sequence[int]) -> None:
