@@ -1,0 +1,142 @@
+"""x264, x265 and SVT-AV1 as picture codecs: one intra picture, every header byte counted, no option strings.
+
+    picture -> pad -> BT.709 limited 4:2:0 -> encoder -> elementary stream (+ crop unit where padded)
+
+The file is the raw elementary stream (Annex B, or AV1's low-overhead units): no container, so the
+rate is the codec's own. One thread, so the bytes do not depend on the machine.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from eval.anchors.colour import rgb_to_yuv420, yuv420_to_rgb
+from eval.anchors.units import add_crop, read_crop, strip_sei
+
+PRESETS = {"x264": "medium", "x265": "medium", "svtav1": "6"}
+
+
+@dataclass(frozen=True)
+class Intra:
+    """One still picture by a video encoder. Quality is the quantiser: larger is smaller and worse."""
+
+    name: str
+    quality: int
+    preset: str
+    suffix: str
+    syntax: str  # h264, hevc or av1
+    encoder: str  # FFmpeg's names
+    decoder: str
+    qualities: tuple[int, int]
+    align: int  # width and height are padded to a multiple of this,
+    smallest: int  # and to at least this
+    options: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        low, high = self.qualities
+        if not low <= self.quality <= high:
+            raise ValueError(f"{self.name}:{self.quality}: the quality is a whole number from {low} to {high}")
+
+    def encode(self, picture: np.ndarray) -> bytes:
+        """The stream's bytes of a (H, W, 3) uint8 RGB picture."""
+        import av
+
+        height, width = picture.shape[:2]
+        rows, columns = (self._padding(length) for length in (height, width))
+        padded = np.pad(picture, ((0, rows), (0, columns), (0, 0)), mode="edge")
+        try:
+            data = self._encode_planes(rgb_to_yuv420(padded))
+        except av.FFmpegError as error:
+            raise ValueError(f"{self.name}:{self.quality} refuses a {width}x{height} picture: {error}") from error
+        if self.syntax != "av1":
+            data = strip_sei(self.syntax, data)
+        return add_crop(self.syntax, data, columns, rows)
+
+    def decode(self, data: bytes) -> np.ndarray:
+        """The (H, W, 3) uint8 RGB picture, from the stream's bytes alone. ValueError where they are damaged."""
+        import av
+
+        data, columns, rows = read_crop(self.syntax, data)
+        context: Any = av.CodecContext.create(self.decoder, "r")
+        context.thread_count = 1
+        context.options = {"err_detect": "explode"} if self.syntax != "av1" else {}
+        try:
+            frames = context.decode(av.Packet(data)) + context.decode(None)
+        except av.FFmpegError as error:
+            raise ValueError(f"damaged {self.name} stream: {error}") from error
+        if len(frames) != 1:
+            raise ValueError(f"damaged {self.name} stream: {len(frames)} pictures where there should be one")
+        picture = yuv420_to_rgb(tuple(_read_plane(plane) for plane in frames[0].planes))  # type: ignore[arg-type]
+        return np.ascontiguousarray(picture[: picture.shape[0] - rows, : picture.shape[1] - columns])
+
+    def _padding(self, length: int) -> int:
+        return max(self.smallest, -(-length // self.align) * self.align) - length
+
+    def _encode_planes(self, planes: tuple[np.ndarray, np.ndarray, np.ndarray]) -> bytes:
+        os.environ.setdefault("SVT_LOG", "1")  # errors only; SVT-AV1 writes its banner to stderr otherwise
+        import av
+        from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+
+        height, width = planes[0].shape
+        context: Any = av.CodecContext.create(self.encoder, "w")
+        context.width, context.height, context.pix_fmt = width, height, "yuv420p"
+        context.time_base, context.framerate = Fraction(1, 25), Fraction(25)
+        context.thread_count = 1
+        context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
+        context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.IEC61966_2_1
+        context.options = {"preset": self.preset, **self.options}
+        frame = av.VideoFrame(width, height, "yuv420p")
+        frame.colorspace, frame.color_range = context.colorspace, context.color_range
+        for plane, values in zip(frame.planes, planes, strict=True):
+            _write_plane(plane, values)
+        frame.pts = 0
+        return b"".join(bytes(packet) for packet in [*context.encode(frame), *context.encode(None)])
+
+
+def _write_plane(plane: Any, values: np.ndarray) -> None:
+    rows = np.zeros((plane.height, plane.line_size), np.uint8)  # rows are longer than the picture is wide
+    rows[:, : values.shape[1]] = values
+    plane.update(rows.tobytes())
+
+
+def _read_plane(plane: Any) -> np.ndarray:
+    rows = np.frombuffer(plane, np.uint8)[: plane.height * plane.line_size]
+    return rows.reshape(plane.height, plane.line_size)[:, : plane.width]
+
+
+def x264(quality: float | None = None, preset: str = PRESETS["x264"]) -> Intra:
+    """H.264, constant quantiser `quality` (0 to 51)."""
+    qp = _whole("x264", quality, 37)
+    options = {"qp": str(qp), "x264-params": "keyint=1:chromaloc=0:threads=1"}
+    return Intra("x264", qp, preset, ".h264", "h264", "libx264", "h264", (1, 51), 2, 16, options)
+
+
+def x265(quality: float | None = None, preset: str = PRESETS["x265"]) -> Intra:
+    """HEVC, constant quantiser `quality` (0 to 51), no information SEI."""
+    qp = _whole("x265", quality, 37)
+    params = (
+        f"qp={qp}:keyint=1:info=0:log-level=none:pools=none:frame-threads=1:"
+        "range=limited:colorprim=bt709:transfer=iec61966-2-1:colormatrix=bt709:chromaloc=0"
+    )
+    return Intra("x265", qp, preset, ".hevc", "hevc", "libx265", "hevc", (0, 51), 2, 16, {"x265-params": params})
+
+
+def svtav1(quality: float | None = None, preset: str = PRESETS["svtav1"]) -> Intra:
+    """AV1 by SVT-AV1, still-picture mode, constant rate factor `quality` (1 to 63)."""
+    crf = _whole("svtav1", quality, 50)
+    params = "avif=1:lp=1:chroma-sample-position=left"
+    options = {"crf": str(crf), "svtav1-params": params}
+    return Intra("svtav1", crf, preset, ".obu", "av1", "libsvtav1", "libdav1d", (1, 63), 1, 16, options)
+
+
+def _whole(name: str, quality: float | None, default: int) -> int:
+    if quality is None:
+        return default
+    if quality != int(quality):
+        raise ValueError(f"{name}:{quality}: the quality is a whole number")
+    return int(quality)
