@@ -2,11 +2,11 @@
 
 Shapes: label map (H, W) of integers, edge map (H, W) bool.
 
-Canny on the ids themselves misses edges: ids 1 and 2 differ by less than any useful threshold, and 1 and 257 are the same
-number in eight bits. Two methods do not:
+Canny on the ids themselves misses edges: ids 1 and 2 differ by less than any useful threshold, and 1 and 257 are the
+same number in eight bits. Two methods do not:
 
-canny (default) colours the regions, so that neighbours always differ by more than Canny's upper threshold, and runs Canny
-on the colours. It is the paper's operator, and its lines are one pixel wide and smooth. The nodes coloured are the
+canny (default) colours the regions, so that neighbours always differ by more than Canny's upper threshold, and runs
+Canny on the colours. It is the paper's operator, and its lines are one pixel wide and smooth. The nodes coloured are the
 4-connected regions, not the ids: their graph is planar, so six colours are enough whatever the segmentation, while the
 graph of ids may need one colour an id.
 
@@ -14,8 +14,8 @@ change marks a pixel that differs from its right or its lower neighbour: exact, 
 everywhere for ever. It is the reference that the other is tested against.
 
 Both keep one promise: of any two 4-neighbours with different labels at least one is an edge pixel. Canny's suppression
-of non-maxima breaks it at junctions and in regions a pixel wide (a chequerboard has no gradient at all); these places are
-completed from the label changes. Both draw nothing farther than one pixel from a change.
+of non-maxima breaks it at junctions and in regions a pixel wide (a chequerboard has no gradient at all); these places
+are completed from the label changes. Both draw nothing farther than one pixel from a change.
 """
 
 from __future__ import annotations
@@ -86,8 +86,12 @@ def regions_coloured(labels: np.ndarray, right: np.ndarray | None = None, down: 
         right, down = changes(labels)
     ids = labels.astype(np.int64)
     regions = components(ids, connectivity=1, background=int(ids.min()) - 1) - 1  # an id that no pixel has
-    pairs = np.concatenate([np.stack([regions[:, :-1][right], regions[:, 1:][right]], 1),
-                            np.stack([regions[:-1][down], regions[1:][down]], 1)])
+    pairs = np.concatenate(
+        [
+            np.stack([regions[:, :-1][right], regions[:, 1:][right]], 1),
+            np.stack([regions[:-1][down], regions[1:][down]], 1),
+        ]
+    )
     colours = colour_graph(int(regions.max()) + 1, pairs)
     return colours[regions]
 

@@ -20,8 +20,9 @@ def painting_order(areas: Sequence[int], scores: Sequence[float]) -> list[int]:
     return sorted(range(len(areas)), key=lambda i: (-areas[i], scores[i], -i))
 
 
-def label_map(masks: Iterable[np.ndarray], scores: Sequence[float] | None = None, shape: tuple[int, int] | None = None
-              ) -> np.ndarray:
+def label_map(
+    masks: Iterable[np.ndarray], scores: Sequence[float] | None = None, shape: tuple[int, int] | None = None
+) -> np.ndarray:
     """Paint masks into one label map: mask i gets label i + 1, what no mask covers stays 0.
 
     masks: N arrays (H, W), anything that converts to bool. scores: N numbers, the higher the surer; all alike when

@@ -11,7 +11,7 @@ GAP = 6
 
 
 def label_colours(labels: np.ndarray) -> np.ndarray:
-    """Label map (H, W) in colours (H, W, 3) uint8: the same label the same colour, neighbouring ids far apart, 0 black."""
+    """Label map (H, W) as (H, W, 3) uint8: the same label the same colour, neighbouring ids far apart, 0 black."""
     _, dense = np.unique(labels.ravel(), return_inverse=True)
     hue = (np.arange(int(dense.max(initial=0)) + 1) * 0.618034) % 1.0  # golden ratio: any run of ids is spread out
     phase = np.abs((hue[:, None] * 6 + np.array([0.0, 4.0, 2.0])) % 6 - 3) - 1
@@ -38,8 +38,10 @@ def sheet(rows: Sequence[np.ndarray]) -> np.ndarray:
     width = max(part.shape[1] for part in rows)
     parts: list[np.ndarray] = []
     for part in rows:
-        parts += [np.pad(part, ((0, 0), (0, width - part.shape[1]), (0, 0)), constant_values=255),
-                  np.full((GAP, width, 3), 255, np.uint8)]
+        parts += [
+            np.pad(part, ((0, 0), (0, width - part.shape[1]), (0, 0)), constant_values=255),
+            np.full((GAP, width, 3), 255, np.uint8),
+        ]
     return np.concatenate(parts[:-1], axis=0)
 
 

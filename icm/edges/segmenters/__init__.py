@@ -18,8 +18,9 @@ SEGMENTERS: dict[str, Callable[..., Segmenter]] = {
 }
 
 
-def build(name: str, checkpoint: str | None = None, device: str = "auto", options: dict[str, str] | None = None
-          ) -> Segmenter:
+def build(
+    name: str, checkpoint: str | None = None, device: str = "auto", options: dict[str, str] | None = None
+) -> Segmenter:
     """The segmenter called `name`, as `--segmenter` takes it: KIND or KIND:TARGET, such as `labels:PATH`, `sam:vit_b`.
 
     checkpoint: weights of SAM, downloaded to the cache when absent. options: KEY -> VALUE as text, of that kind.
@@ -27,7 +28,9 @@ def build(name: str, checkpoint: str | None = None, device: str = "auto", option
     """
     kind, _, target = name.partition(":")
     if kind not in SEGMENTERS:
-        raise ValueError(f"unknown segmenter {name!r}: choose sam:vit_h, sam:vit_l, sam:vit_b, labels:PATH or felzenszwalb")
+        raise ValueError(
+            f"unknown segmenter {name!r}: choose sam:vit_h, sam:vit_l, sam:vit_b, labels:PATH or felzenszwalb"
+        )
     return SEGMENTERS[kind](target, checkpoint=checkpoint, device=device, options=options or {})
 
 

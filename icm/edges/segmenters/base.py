@@ -29,8 +29,8 @@ class Segmenter(ABC):
     def settings(self) -> dict[str, Any]:
         """Everything besides the picture and alpha that decides its label maps, as JSON: two alike give the same."""
 
-    def prepare(self) -> None:
-        """Obtain what it needs (packages, weights) before the first picture; raises OSError, ValueError, ImportError."""
+    def prepare(self) -> None:  # noqa: B027 (most need nothing)
+        """Obtain what it needs (packages, weights) before the first picture. Raises OSError, ValueError, ImportError."""
 
     @abstractmethod
     def label_maps(self, picture: np.ndarray, name: str, alphas: Sequence[float | None]) -> list[np.ndarray]:
@@ -59,6 +59,6 @@ def read_options(kind: type[Options], given: dict[str, str], owner: str) -> Opti
         try:
             values[key] = wanted(text)
         except ValueError:
-            raise ValueError(f"option {key}={text} of {owner} is not {'a number' if wanted is float else wanted.__name__}"
-                             ) from None
+            kind_of = "a whole number" if wanted is int else "a number"
+            raise ValueError(f"option {key}={text} of {owner} is not {kind_of}") from None
     return kind(**values)

@@ -13,7 +13,8 @@ from icm.edges.segmenters.files import Index, read_label_png
 
 
 def _images(table: dict[str, Any], path: Path) -> Index[dict[str, Any]]:
-    return Index({str(PurePosixPath(image["file_name"]).with_suffix("")): image for image in table["images"]}, str(path))
+    images = {str(PurePosixPath(image["file_name"]).with_suffix("")): image for image in table["images"]}
+    return Index(images, str(path))
 
 
 class Panoptic:
@@ -73,6 +74,8 @@ def _mask(annotation: dict[str, Any], shape: tuple[int, int], path: Path) -> np.
     except Exception as error:  # pycocotools raises whatever its C code met
         raise ValueError(f"annotation {annotation.get('id')} in {path} is damaged: {error}") from None
     if mask.shape != shape:
-        raise ValueError(f"annotation {annotation.get('id')} in {path} is {mask.shape[1]}x{mask.shape[0]}, its picture "
-                         f"{shape[1]}x{shape[0]}")
+        raise ValueError(
+            f"annotation {annotation.get('id')} in {path} is {mask.shape[1]}x{mask.shape[0]}, its picture "
+            f"{shape[1]}x{shape[0]}"
+        )
     return mask

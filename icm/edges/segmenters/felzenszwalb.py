@@ -25,8 +25,10 @@ class Options:
 
 class Felzenszwalb(Segmenter):
     name = "felzenszwalb"
-    notice = ("segmenter felzenszwalb is the offline fallback: regions of like colour, not Segment Anything's masks; "
-              "use --segmenter sam:vit_h for the edges of the paper")
+    notice = (
+        "segmenter felzenszwalb is the offline fallback: regions of like colour, not Segment Anything's masks; "
+        "use --segmenter sam:vit_h for the edges of the paper"
+    )
 
     def __init__(self, options: Options | None = None) -> None:
         self.options = options or Options()
@@ -34,19 +36,25 @@ class Felzenszwalb(Segmenter):
     def settings(self) -> dict[str, Any]:
         from skimage import __version__
 
-        return {"segmenter": self.name, "offline_fallback": True, "scikit_image": __version__,
-                **dataclasses.asdict(self.options)}
+        return {
+            "segmenter": self.name,
+            "offline_fallback": True,
+            "scikit_image": __version__,
+            **dataclasses.asdict(self.options),
+        }
 
     def label_maps(self, picture: np.ndarray, name: str, alphas: Sequence[float | None]) -> list[np.ndarray]:
         from skimage.segmentation import felzenszwalb
 
-        labels = felzenszwalb(picture, scale=self.options.scale, sigma=self.options.sigma,
-                              min_size=self.options.min_size, channel_axis=-1)
+        labels = felzenszwalb(
+            picture, scale=self.options.scale, sigma=self.options.sigma, min_size=self.options.min_size, channel_axis=-1
+        )
         return [labels.astype(np.int32) + 1 for _ in alphas]
 
 
-def build(target: str, checkpoint: str | None = None, device: str = "auto", options: dict[str, str] | None = None
-          ) -> Felzenszwalb:
+def build(
+    target: str, checkpoint: str | None = None, device: str = "auto", options: dict[str, str] | None = None
+) -> Felzenszwalb:
     """`felzenszwalb`; it takes no target, and has no checkpoint or device."""
     if target:
         raise ValueError(f"segmenter felzenszwalb takes nothing after a colon, not {target!r}: use --option KEY=VALUE")

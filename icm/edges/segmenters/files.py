@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 
 
 class Index(Generic[Item]):
-    """Items by relative path without suffix (`train/100075`), found by that or, where it is unique, by the last part."""
+    """Items by relative path without suffix (`train/100075`), found by that or, where unique, by the last part."""
 
     def __init__(self, items: dict[str, Item], owner: str) -> None:
         self.items = items

@@ -26,6 +26,8 @@ from icm.edges.segmenters.bsds import BSDS
 from icm.edges.segmenters.coco import Instances, Panoptic
 from icm.edges.segmenters.files import Index, read_label_png
 
+ADVICE = "give COCO's .json, BSDS's groundTruth folder or a folder of label PNGs"
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -61,16 +63,15 @@ class Labels(Segmenter):
         elif path.is_dir():
             drawings, maps = _files(path, ".mat"), _files(path, ".png")
             if not drawings and not maps:
-                raise ValueError(f"{path} holds no .mat and no .png: give COCO's .json, BSDS's groundTruth or label PNGs")
+                raise ValueError(f"{path} holds no .mat and no .png: {ADVICE}")
             if drawings and maps:
                 raise ValueError(f"{path} holds both .mat and .png files: give a folder with one kind of labels")
             self._settings["listing_sha256"] = _listing(path, drawings or maps)
             self.source = BSDS(path, drawings, options.annotators) if drawings else LabelFolder(path, maps)
         elif not path.exists():
-            raise FileNotFoundError(f"labels {path} do not exist: give COCO's .json, BSDS's groundTruth or label PNGs")
+            raise FileNotFoundError(f"labels {path} do not exist: {ADVICE}")
         else:
-            raise ValueError(f"labels {path} are neither a .json nor a folder: give COCO's .json, BSDS's groundTruth or "
-                             "a folder of label PNGs")
+            raise ValueError(f"labels {path} are neither a .json nor a folder: {ADVICE}")
         if isinstance(self.source, BSDS):
             self._settings["annotators"] = options.annotators
         elif options != Options():
@@ -82,13 +83,16 @@ class Labels(Segmenter):
     def label_maps(self, picture: np.ndarray, name: str, alphas: Sequence[float | None]) -> list[np.ndarray]:
         labels = self.source.label_map(name)
         if labels.shape != picture.shape[:2]:
-            raise ValueError(f"its labels are {labels.shape[1]}x{labels.shape[0]}, the picture is "
-                             f"{picture.shape[1]}x{picture.shape[0]}")
+            raise ValueError(
+                f"its labels are {labels.shape[1]}x{labels.shape[0]}, the picture is "
+                f"{picture.shape[1]}x{picture.shape[0]}"
+            )
         return [labels for _ in alphas]
 
 
-def build(target: str, checkpoint: str | None = None, device: str = "auto", options: dict[str, str] | None = None
-          ) -> Labels:
+def build(
+    target: str, checkpoint: str | None = None, device: str = "auto", options: dict[str, str] | None = None
+) -> Labels:
     """`labels:PATH`. Raises ValueError or OSError when PATH holds no labels that are understood."""
     if not target:
         raise ValueError("segmenter labels needs a path: --segmenter labels:PATH")
@@ -105,8 +109,9 @@ def _coco(path: Path, content: bytes) -> Panoptic | Instances:
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         if type(error) is ValueError:  # ours, already a sentence (json's is a subclass)
             raise
-        raise ValueError(f"{path} is not COCO annotations (panoptic or instances): {type(error).__name__} {error}"
-                         ) from None
+        raise ValueError(
+            f"{path} is not COCO annotations (panoptic or instances): {type(error).__name__} {error}"
+        ) from None
 
 
 def _files(folder: Path, suffix: str) -> list[Path]:

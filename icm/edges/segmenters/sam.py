@@ -1,7 +1,7 @@
 """Segment Anything (Kirillov et al., ICCV 2023) through the segment-anything package: `sam:vit_h|vit_l|vit_b`.
 
-alpha is the generator's `pred_iou_thresh`: masks whose predicted IoU is above it are kept; a lower alpha keeps more masks
-and so draws more edges.
+alpha is the generator's `pred_iou_thresh`: masks whose predicted IoU is above it are kept; a lower alpha keeps more
+masks and so draws more edges.
 
 Shapes: picture (H, W, 3) uint8 RGB, masks (N, H, W) bool, label map (H, W) int32.
 """
@@ -45,8 +45,14 @@ class Sam(Segmenter):
 
     scored = True
 
-    def __init__(self, arch: str, checkpoint: Path | None = None, device: str = "auto", options: Options | None = None,
-                 model: Any = None) -> None:
+    def __init__(
+        self,
+        arch: str,
+        checkpoint: Path | None = None,
+        device: str = "auto",
+        options: Options | None = None,
+        model: Any = None,
+    ) -> None:
         if arch not in OFFICIAL:
             raise ValueError(f"unknown Segment Anything model {arch!r}: choose sam:{', sam:'.join(OFFICIAL)}")
         if checkpoint is not None and not checkpoint.is_file():
@@ -87,8 +93,10 @@ class Sam(Segmenter):
         else:
             found = [self.masks(picture, alpha) for alpha in wanted]
         shape = (picture.shape[0], picture.shape[1])
-        return [label_map([mask["segmentation"] for mask in masks], [mask["predicted_iou"] for mask in masks], shape)
-                for masks in found]
+        return [
+            label_map([mask["segmentation"] for mask in masks], [mask["predicted_iou"] for mask in masks], shape)
+            for masks in found
+        ]
 
     def _load(self) -> Any:
         import torch
@@ -111,13 +119,16 @@ class Sam(Segmenter):
             raise
         except Exception as error:  # pickle, zip, safetensors and torch each have their own; the file is at fault
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise ValueError(f"{self.checkpoint}: not weights of Segment Anything {self.arch} ({first}); official ones "
-                             f"are at {OFFICIAL[self.arch].url}") from None
+            raise ValueError(
+                f"{self.checkpoint}: not weights of Segment Anything {self.arch} ({first}); official ones "
+                f"are at {OFFICIAL[self.arch].url}"
+            ) from None
         return model.to(device).eval()
 
 
-def build(target: str, checkpoint: str | None = None, device: str = "auto", options: dict[str, str] | None = None
-          ) -> Sam:
+def build(
+    target: str, checkpoint: str | None = None, device: str = "auto", options: dict[str, str] | None = None
+) -> Sam:
     """`sam:ARCH`, weights from `checkpoint` or the cache."""
     settings = read_options(Options, options or {}, "sam")
     return Sam(target or "vit_h", Path(checkpoint) if checkpoint else None, device, settings)
