@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from icm.prior.integer import CodingConv, IntegerConv2d
+from icm.prior.integer import CodingConv, IntegerConv2d, ste_round
 
 BITS = 4  # fractional bits of every activation
 LATENT_MAX = 1023  # magnitude at which y_hat enters the context: 64 units of the latent
@@ -93,6 +93,8 @@ class DualPrior(nn.Module):
         """(mu, index) of step 2 from the features and y_hat, of which only step 1 (`mask`) is looked at."""
         limit = LATENT_MAX / 2**BITS
         seen = (y_hat * mask).clamp(-limit, limit)
+        if self.context.integers:
+            seen = ste_round(seen * 2**BITS) / 2**BITS
         return self.second(torch.cat([features, self.context(seen)], 1))
 
     def coding(self) -> CodingPrior:

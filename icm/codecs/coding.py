@@ -1,0 +1,150 @@
+"""Latent to payload and back: the one symbol walk of `sa-icm-s`, a tile at a time.
+
+    z ──(factorised tables)──▶ features ──▶ step 1 ──(scale tables)──▶ y_hat of step 1 ──▶ step 2 ──▶ y_hat
+
+Encoder and decoder run the same lines; the encoder alone knows the latent. Between them, only integers decide.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from icm.bitstream import Decoder, Encoder
+from icm.codecs.layers import STRIDE
+from icm.prior.dual import BITS, step_mask
+from icm.quality import INVERSE_BITS, SCALE_COUNT, STEPS, interpolate, to_code
+
+
+class Coder(Protocol):
+    """icm.bitstream's Encoder or Decoder."""
+
+    def code(self, tables: Any, index: Any, *symbols: Any) -> np.ndarray: ...
+
+
+class PictureCoder:
+    """Weights ready for coding. It keeps no state between calls."""
+
+    def __init__(self, release: Any, model: Any | None = None) -> None:
+        self.release = release
+        self.model = (model or release.model()).eval()
+        self.model = self.model.to(memory_format=torch.channels_last)
+        self.prior = release.model().prior.coding() if model is not None else self.model.prior.coding()
+        self.hyper_tables, self.scale_tables = release.tables("hyper"), release.tables("scales")
+        self.inverse, self.offset = release.tensors["quality.inverse"], release.tensors["quality.offset"]
+        self.medians = self.model.entropy_bottleneck.quantiles[:, 0, 1].detach().float()
+        depths = self.model.settings["depths"]
+        # Receptive field beyond a latent's own 16×16 pixels: k//2 a block at each stride, and the 3×3 stem or head.
+        self.margin = int(np.ceil((1 + 2 * depths[0]) / 4 + 2 * depths[1] / 2 + depths[2])) + 1
+
+    # --- transforms -------------------------------------------------------------------------------------------------
+    @torch.no_grad()
+    def analyse(self, picture: np.ndarray, code: int, region: int = 1024) -> Tensor:
+        """(H, W, 3) uint8 → y (M, ceil(H/16), ceil(W/16)) float32, in regions with overlap so that memory stays bounded."""
+        height, width = picture.shape[:2]
+        padded = np.pad(picture, ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0)), mode="edge")
+        rows, cols = padded.shape[0] // STRIDE, padded.shape[1] // STRIDE
+        y = torch.empty(self.model.settings["latent"], rows, cols)
+        quality = torch.tensor([code / STEPS])
+        for (r0, r1, c0, c1), (a0, a1, b0, b1) in self.regions(rows, cols, region):
+            part = torch.from_numpy(padded[a0 * STRIDE:a1 * STRIDE, b0 * STRIDE:b1 * STRIDE])
+            x = (part.permute(2, 0, 1)[None].float() / 255).contiguous(memory_format=torch.channels_last)
+            y[:, r0:r1, c0:c1] = self.model.g_a(x, quality)[0, :, r0 - a0:r1 - a0, c0 - b0:c1 - b0].float()
+        return y
+
+    @torch.no_grad()
+    def synthesise(self, y_hat: Tensor, height: int, width: int, code: int, region: int = 1024) -> np.ndarray:
+        """y_hat (M, h, w) → (height, width, 3) uint8."""
+        out = np.empty((height, width, 3), np.uint8)
+        quality = torch.tensor([code / STEPS])
+        for (r0, r1, c0, c1), (a0, a1, b0, b1) in self.regions(*y_hat.shape[1:], region):
+            part = y_hat[None, :, a0:a1, b0:b1].contiguous(memory_format=torch.channels_last)
+            x_hat = self.model.g_s(part, quality)[0, :, (r0 - a0) * STRIDE:(r1 - a0) * STRIDE, (c0 - b0) * STRIDE:(c1 - b0) * STRIDE]
+            pixels = (x_hat.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+            window = out[r0 * STRIDE:r1 * STRIDE, c0 * STRIDE:c1 * STRIDE]
+            window[:] = pixels[: window.shape[0], : window.shape[1]]
+        return out
+
+    def regions(self, rows: int, cols: int, region: int) -> list[tuple[tuple[int, int, int, int], tuple[int, int, int, int]]]:
+        """(kept, computed) windows in latents; what is computed reaches past what is kept by the receptive field."""
+        size, m = max(1, region // STRIDE), self.margin
+        # A strip shorter than a quarter region joins its neighbour: small pictures are one region.
+        starts = [[s for s in range(0, n, size) if s == 0 or n - s > size // 4] for n in (rows, cols)]
+        ends = [[*s[1:], n] for s, n in zip(starts, (rows, cols), strict=True)]
+        return [
+            ((r0, r1, c0, c1), (max(0, r0 - m), min(rows, r1 + m), max(0, c0 - m), min(cols, c1 + m)))
+            for r0, r1 in zip(starts[0], ends[0], strict=True) for c0, c1 in zip(starts[1], ends[1], strict=True)
+        ]  # fmt: skip
+
+    # --- symbols ----------------------------------------------------------------------------------------------------
+    @torch.no_grad()
+    def walk(self, coder: Coder, height: int, width: int, code: int, y: Tensor | None = None) -> Tensor:
+        """The symbols of one tile of height×width latents → y_hat (M, height, width) float32. y: the encoder's latent."""
+        inverse, offset = interpolate(self.inverse, code)[:, None, None], interpolate(self.offset, code)[:, None, None]
+        gain = 2.0**INVERSE_BITS / inverse.float()
+        z = self._hyper_symbols(coder, height, width, None if y is None else y * gain)
+        features = self.prior.features(z[None], height, width)
+        mask = step_mask(len(inverse), height, width)
+        context = torch.zeros(1, *mask.shape, dtype=torch.int64)
+        y_hat = torch.zeros(mask.shape, dtype=torch.float32)
+        for chosen, (mean, index) in self._steps(features, context, mask):
+            table = ((index.long() + offset + STEPS // 2) >> 4).clamp(0, SCALE_COUNT - 1)[chosen]
+            mean, scale = mean.long()[chosen], inverse.expand(mask.shape)[chosen]
+            given = () if y is None else (whole((y[chosen] - mean / 2**BITS) * gain.expand(mask.shape)[chosen]),)
+            symbols = torch.from_numpy(coder.code(self.scale_tables, table.numpy().astype(np.uint8), *given)).long()
+            product = symbols * scale
+            context[0][chosen] = mean + ((product + (1 << (INVERSE_BITS - BITS - 1))) >> (INVERSE_BITS - BITS))
+            y_hat[chosen] = (mean.double() / 2**BITS + product.double() / 2**INVERSE_BITS).float()
+        return y_hat
+
+    def _hyper_symbols(self, coder: Coder, height: int, width: int, scaled: Tensor | None) -> Tensor:
+        shape = (len(self.medians), -(-height // 4), -(-width // 4))
+        index = np.broadcast_to(np.arange(shape[0], dtype=np.uint16)[:, None, None], shape)
+        given = ()
+        if scaled is not None:
+            padded = F.pad(scaled, (0, -width % 4, 0, -height % 4))[None].contiguous(memory_format=torch.channels_last)
+            given = (whole(self.model.h_a(padded)[0].float() - self.medians[:, None, None]),)  # type: ignore[assignment]
+        return torch.from_numpy(coder.code(self.hyper_tables, index, *given))
+
+    def _steps(self, features: Tensor, context: Tensor, mask: Tensor) -> Any:
+        mean, index = self.prior.step_1(features)
+        yield mask, (mean[0], index[0])
+        mean, index = self.prior.step_2(features, context)
+        yield ~mask, (mean[0], index[0])
+
+    def encode_tile(self, y: Tensor, code: int) -> tuple[bytes, Tensor]:
+        """(payload, y_hat) of one tile's latent (M, h, w). ValueError where the latent is not finite or not an int32."""
+        encoder = Encoder()
+        y_hat = self.walk(encoder, *y.shape[1:], code, y)
+        return encoder.finish(), y_hat
+
+    def decode_tile(self, payload: bytes, height: int, width: int, code: int) -> Tensor:
+        """y_hat; StreamError (Desynchronised) where the payload is not what an encoder with these weights wrote."""
+        decoder = Decoder(payload)
+        y_hat = self.walk(decoder, height, width, code)
+        decoder.finish()
+        return y_hat
+
+    # --- CompressAI's interface: a picture is one tile, without container -------------------------------------------
+    def compress(self, x: Tensor, quality: float) -> bytes:
+        """x (3, H, W) in [0, 1] → the payload of one tile as large as the picture."""
+        picture = (x.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+        return self.encode_tile(self.analyse(picture, to_code(quality)), to_code(quality))[0]
+
+    def decompress(self, payload: bytes, height: int, width: int, quality: float) -> Tensor:
+        """The inverse → (3, H, W) in [0, 1]."""
+        y_hat = self.decode_tile(payload, -(-height // STRIDE), -(-width // STRIDE), to_code(quality))
+        return torch.from_numpy(self.synthesise(y_hat, height, width, to_code(quality))).permute(2, 0, 1).float() / 255
+
+
+def whole(values: Tensor) -> np.ndarray:
+    """Nearest integers as the coder takes them; NaN, infinities and what int32 cannot hold are refused there."""
+    array = torch.floor(values.double() + 0.5).numpy()
+    if not np.isfinite(array).all():
+        raise ValueError("sa-icm-s: the analysis gave a value that is not finite; the weights do not suit this picture")
+    return array
+

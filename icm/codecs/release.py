@@ -1,0 +1,151 @@
+"""A released set of weights: what a stream's hash names, in one safetensors file.
+
+    transforms   float16                         (pixels may differ in the last bit between machines, symbols never)
+    prior        int32 weights and biases, and the fractional bits of each layer
+    tables       integer frequencies for z and for the 64 scales; gains and offsets for every quality
+    training     the few float tensors that further training needs (densities of z, log-gains)
+
+The hash is the SHA-256 of every tensor's name, type, shape and bytes, and of the settings; a stream carries 8 bytes of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from icm.bitstream import Tables
+from icm.bitstream.build_tables import gaussian
+from icm.prior.integer import IntegerConv2d
+from icm.quality import scale_table
+
+TABLES = ("hyper", "scales")
+
+
+class Release:
+    """tensors: name → tensor as stored; settings: of the network. Immutable by convention."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], settings: Mapping[str, Any], arch: str) -> None:
+        self.tensors, self.settings, self.arch = dict(tensors), dict(settings), arch
+        self.hash = self._hash()
+
+    @property
+    def short_hash(self) -> bytes:
+        """The 8 bytes that a stream carries."""
+        return self.hash[:8]
+
+    def _hash(self) -> bytes:
+        digest = hashlib.sha256(json.dumps([self.arch, self.settings], sort_keys=True).encode())
+        for name in sorted(self.tensors):
+            tensor = self.tensors[name]
+            digest.update(f"\0{name}\0{tensor.dtype}\0{list(tensor.shape)}\0".encode())
+            digest.update(tensor.contiguous().numpy().tobytes())
+        return digest.digest()
+
+    @classmethod
+    def from_model(cls, model: Any, arch: str = "sa-icm-s") -> Release:
+        """Freeze a trained network. Raises ValueError where its prior has not been trained in integers."""
+        tensors: dict[str, Tensor] = {}
+        layers = {f"prior.{name}": m for name, m in model.prior.named_modules() if isinstance(m, IntegerConv2d)}
+        for name, layer in layers.items():
+            weight, bias, _ = layer.integer_parameters()
+            tensors |= {f"{name}.weight": weight.int(), f"{name}.bias": bias.int(), f"{name}.weight_bits": layer.weight_bits}
+        for name, value in model.state_dict().items():
+            if name.startswith(("g_a.", "g_s.", "h_a.")):
+                tensors[name] = value.half()
+            elif name.startswith(("gains.", "entropy_bottleneck.")) and not name.endswith(("_offset", "_quantized_cdf", "_cdf_length")):
+                tensors[name] = value.float()
+        inverse, offset = model.gains.tables()
+        tensors |= {"quality.inverse": inverse, "quality.offset": offset}
+        for name, tables in zip(TABLES, (hyper_tables(model.entropy_bottleneck), scale_tables()), strict=True):
+            tensors |= {f"tables.{name}.{key}": torch.from_numpy(np.array(a)) for key, a in tables.to_arrays().items()}
+        return cls({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, model.settings, arch)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write safetensors; the caller makes it atomic where that matters."""
+        from safetensors.torch import save_file
+
+        save_file(self.tensors, path, metadata={"arch": self.arch, "settings": json.dumps(self.settings), "sha256": self.hash.hex()})
+
+    @classmethod
+    def load(cls, weights: str | os.PathLike[str]) -> Release:
+        """From a name (`vcm models` lists them) or a path. ValueError in one line: missing, damaged, or of another kind."""
+        from safetensors import SafetensorError, safe_open
+
+        path = find(weights)
+        try:
+            with safe_open(path, "pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
+                settings, arch = json.loads(metadata["settings"]), metadata["arch"]
+        except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
+            raise ValueError(f"{path}: no weights of an image codec ({' '.join(str(error).split())})") from None
+        release = cls(tensors, settings, arch)
+        if metadata.get("sha256") != release.hash.hex():
+            raise ValueError(f"{path}: damaged: its tensors do not match the hash written with them; fetch it again")
+        return release
+
+    def model(self, **settings: Any) -> Any:
+        """The network with these weights, in evaluation mode and in its integer phase (training goes on in it)."""
+        from icm.codecs.sa_icm_s import SaIcmS
+
+        if settings and {**self.settings, **settings} != self.settings:
+            raise ValueError(f"weights of {self.settings} cannot serve a network of {settings}")
+        model = SaIcmS(**self.settings)
+        state = {name: t.float() if t.is_floating_point() else t for name, t in self.tensors.items() if not name.startswith(("quality.", "tables."))}
+        for name in [n for n in state if n.endswith(".weight_bits")]:
+            prefix, bits = name.removesuffix("weight_bits"), int(state[name])
+            layer = model.get_submodule(prefix.rstrip("."))
+            state[prefix + "weight"] = (state[prefix + "weight"].double() * 2.0**-bits).float()
+            state[prefix + "bias"] = (state[prefix + "bias"].double() * 2.0 ** -(bits + layer.in_bits)).float()
+        try:
+            # Not CompressAI's own method, which wants the tables of its coder; ours are in the release.
+            missing, unexpected = torch.nn.Module.load_state_dict(model, state, strict=False)
+        except RuntimeError as error:
+            raise ValueError(f"weights do not fit the network: {str(error).splitlines()[-1].strip()}") from None
+        missing = [name for name in missing if not name.startswith("gaussian_conditional.") and "._" not in name]
+        if missing or unexpected:
+            raise ValueError(f"weights do not fit the network: {', '.join([*missing, *unexpected][:3])} missing or unknown")
+        return model.eval()
+
+    def tables(self, name: str) -> Tables:
+        """"hyper" (one table a channel of z) or "scales" (one a standard deviation)."""
+        keys = ("frequencies", "sizes", "offsets")
+        return Tables.from_arrays({key: self.tensors[f"tables.{name}.{key}"].numpy() for key in keys})
+
+    def picture_coder(self, model: Any | None = None) -> Any:
+        """What codes pictures with these weights."""
+        from icm.codecs.coding import PictureCoder
+
+        return PictureCoder(self, model)
+
+
+def find(weights: str | os.PathLike[str]) -> Path:
+    """A name of the shipped weights, or a path → an existing path."""
+    folder = Path(__file__).parent.parent / "weights"
+    shipped = sorted(p.stem for p in folder.glob("*.safetensors"))
+    if str(weights) in shipped:
+        return folder / f"{weights}.safetensors"
+    path = Path(weights)
+    if not path.is_file():
+        raise ValueError(f"{weights}: neither a file nor the name of shipped weights ({', '.join(shipped) or 'none'})")
+    return path
+
+
+def scale_tables() -> Tables:
+    """A table a standard deviation. The narrowest is never coded: its symbol is zero (the encoder sends nothing else)."""
+    return gaussian([0.0, *scale_table()[1:].tolist()])
+
+
+def hyper_tables(bottleneck: Any) -> Tables:
+    """CompressAI's quantised CDFs of the factorised density, a table a channel; the symbols are relative to the medians."""
+    bottleneck.update(force=True)
+    rows = [cdf[:length].diff().numpy() for cdf, length in zip(bottleneck._quantized_cdf, bottleneck._cdf_length, strict=True)]
+    return Tables(rows, bottleneck._offset.numpy())
