@@ -2,7 +2,7 @@
 
 All in float64. A tail beyond the table goes to the escape, so a table is as long as pays: a longer one spreads a little
 frequency over symbols that hardly occur (each entry needs 1/65536), a shorter one escapes more often. Measured on
-Gaussians of scale 0.1 to 60, mean cost over the entropy: 2^-10 0.012 %, 2^-12 0.0036 %, 2^-13 0.0019 %, 2^-14 0.0018 %,
+Gaussians of scale 0.1 to 60, mean cost over the entropy: 2^-10 0.011 %, 2^-12 0.0025 %, 2^-13 0.0018 %, 2^-14 0.0017 %,
 2^-16 0.0033 %.
 """
 
@@ -62,22 +62,20 @@ def _interval_masses(radius: int, scale: float) -> np.ndarray:
 
 
 def _kept(p: np.ndarray, tail: float) -> tuple[int, int]:
-    """The range that is left when the smaller end is dropped again and again, at most `tail` in all."""
+    """The range left when the smaller end (equal ones together) is dropped again and again, at most `tail` in all."""
     low, high, dropped = 0, len(p), 0.0
     while high - low > 1:
-        end = p[low] if p[low] <= p[high - 1] else p[high - 1]
-        if dropped + end > tail:
+        first, last = p[low], p[high - 1]
+        both = first == last and high - low > 2
+        dropped += first + last if both else min(first, last)
+        if dropped > tail:
             break
-        dropped += end
-        if p[low] <= p[high - 1]:
-            low += 1
-        else:
-            high -= 1
-    return low, high
+        low, high = low + (both or first <= last), high - (both or first > last)
+    return int(low), int(high)
 
 
 def _frequencies(p: np.ndarray) -> np.ndarray:
-    """Integers >= 1 that sum to 2^16, −Σ p·log2 f about the least: from the floor, each unit goes where it saves most."""
+    """Integers >= 1 that sum to 2^16, −Σ p·log2 f about the least: floors, then each unit where it saves most."""
     if len(p) > TOTAL:
         raise ValueError(f"a table of {len(p)} entries is longer than {TOTAL}")
     p = p / p.sum()

@@ -84,8 +84,8 @@ class Decoder:
 
     def __init__(self, payload: bytes | bytearray | memoryview) -> None:
         data = bytes(payload)
-        if data and data[-1] == 0:
-            raise StreamError(f"damaged: a payload of {len(data)} bytes ends in a zero byte, which no encoder writes")
+        if data and (data[-1] == 0 or data == INITIAL.to_bytes(3, "little")):
+            raise StreamError(f"damaged: a payload of {len(data)} bytes ends as no encoder ends it")
         words = np.frombuffer(data + bytes(-len(data) % 4), dtype="<u4").astype(np.uint32)
         with _translated():
             self._coder = _ans(words if data else np.array([INITIAL], dtype=np.uint32))
