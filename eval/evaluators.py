@@ -72,10 +72,10 @@ class ApEvaluator:
     def process(
         self, item: Item, original: np.ndarray, decoded: np.ndarray, prediction: Mapping[str, Any] | None
     ) -> None:
-        """Keep the rows of one picture; masks as RLE and only where a task compares them."""
+        """Keep the rows of one picture, masks as RLE."""
         if prediction is None:
             raise ValueError(f"{item.file_name}: no prediction, and AP needs one")
-        self.restore([item], coco_results(item.id, prediction, masks="instances" in self.tasks))
+        self.restore([item], coco_results(item.id, prediction))
 
     def restore(self, items: list[Item], rows: list[dict[str, Any]]) -> None:
         """Take in predictions that were made before and kept on disk."""

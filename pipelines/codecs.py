@@ -67,3 +67,9 @@ def parse(spec: str, **options: Any) -> Any:
 def label(name: str, quality: float) -> str:
     """The codec's spec, as `parse` reads it: "x265:37"; without a quality where the codec has none."""
     return name if name == "uncompressed" else f"{name}:{quality:g}"
+
+
+def weights_hash(codec: Any) -> str:
+    """SHA-256 of the codec's weights and tables in hexadecimal; "" for a classic one."""
+    release = getattr(getattr(codec, "coder", None), "release", None)
+    return release.hash.hex() if release is not None else ""

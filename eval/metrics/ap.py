@@ -25,7 +25,7 @@ class AveragePrecision:
     per_class: dict[str, float | None]
 
 
-def coco_results(image_id: int, prediction: Mapping[str, Any], masks: bool = True) -> list[dict[str, Any]]:
+def coco_results(image_id: int, prediction: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One picture's prediction as rows of a COCO results JSON.
 
     prediction: boxes (N, 4) xyxy in pixels, scores (N,), labels (N,) category ids, masks (N, H, W) bool where the
@@ -34,7 +34,7 @@ def coco_results(image_id: int, prediction: Mapping[str, Any], masks: bool = Tru
     boxes = np.asarray(prediction["boxes"], np.float64).reshape(-1, 4)
     scores = np.asarray(prediction["scores"], np.float64)
     labels = np.asarray(prediction["labels"]).astype(int)
-    shapes = prediction.get("masks") if masks else None
+    shapes = prediction.get("masks")
     rows = []
     for i, (x1, y1, x2, y2) in enumerate(boxes):
         row: dict[str, Any] = {
