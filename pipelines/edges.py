@@ -4,7 +4,8 @@
 
 What is written: the edge maps (8-bit grey PNG, 0 or 255; below alpha-A/ when there are several alphas; folders of
 IMAGES are kept), manifest.jsonl (one row an edge map, sorted), run.json (settings and provenance), refused.jsonl (if
-any), preview/sheet.png (if asked for). While it runs, rows gather in .journal.jsonl, so that a killed run loses one picture.
+any), preview/sheet.png (if asked for). While it runs, rows gather in .journal.jsonl, so that a killed run loses one
+picture.
 """
 
 from __future__ import annotations

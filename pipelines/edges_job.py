@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -168,6 +169,7 @@ _worker: tuple[Segmenter, Settings, Path]
 
 def _start(recipe: Recipe, settings: Settings, output: Path) -> None:
     global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches the whole group; the parent ends the pool
     _worker = (recipe.build(), settings, output)
 
 
@@ -216,6 +218,8 @@ class Book:
             raise ValueError(f"{self.output}: holds edge maps of other settings ({what}); choose another -o")
         path = self.output / "manifest.jsonl"
         for row in manifest.read(path) if path.exists() else []:
+            if not {"picture", "picture_sha256", "edges", "edges_sha256"} <= row.keys():
+                raise ValueError(f"{path}: holds a row that is not of an edge map; remove it and run again")
             self.rows.setdefault(row["picture"], []).append(row)
         for rows in self._unfinished():
             self.rows[rows[0]["picture"]] = rows
@@ -258,7 +262,11 @@ class Book:
             self.output / "run.json",
             json.dumps({"stage": "edges", "settings": self.settings, "provenance": provenance()}, indent=1) + "\n",
         )
-        self._file = open(self.journal, "a", encoding="utf-8")  # noqa: SIM115 (closed by `close`)
+        if self.journal.exists():  # a run was killed: keep its rows, sweep away what it was writing
+            self._write_manifest()
+            for path in self.output.rglob(".*.tmp.png"):
+                path.unlink(missing_ok=True)
+        self._file = open(self.journal, "w", encoding="utf-8")  # noqa: SIM115 (closed by `close`)
 
     def add(self, rows: list[dict[str, Any]]) -> None:
         """Note one picture that is drawn."""
@@ -269,12 +277,13 @@ class Book:
 
     def forget(self, name: str) -> None:
         """Take back a picture that was drawn once and can no longer be: its edge maps would be of another picture."""
-        for row in self.rows.pop(name, []):
-            (self.output / row["edges"]).unlink(missing_ok=True)
+        if self.rows.pop(name, None):
+            for alpha in self.how.alphas:
+                (self.output / self.how.file(name, alpha)).unlink(missing_ok=True)
 
     def close(self, refusals: Refusals) -> None:
         """Write the manifest, sorted, and the list of the refused; the journal has served."""
-        manifest.write(self.output / "manifest.jsonl", [row for name in sorted(self.rows) for row in self.rows[name]])
+        self._write_manifest()
         refused = self.output / "refused.jsonl"
         if refusals.items:
             manifest.write(refused, [{"picture": name, "reason": reason} for name, reason in refusals.items])
@@ -283,6 +292,10 @@ class Book:
         assert self._file is not None
         self._file.close()
         self.journal.unlink(missing_ok=True)
+
+    def _write_manifest(self) -> None:
+        rows = [row for name in sorted(self.rows) for row in self.rows[name]]
+        manifest.write(self.output / "manifest.jsonl", rows)
 
     def statistics(self) -> dict[str, dict[str, float]]:
         """Edge fraction by alpha ("none" without): pictures, mean, min, max."""

@@ -6,7 +6,7 @@ Canny on the ids themselves misses edges: ids 1 and 2 differ by less than any us
 same number in eight bits. Two methods do not:
 
 canny (default) colours the regions, so that neighbours always differ by more than Canny's upper threshold, and runs
-Canny on the colours. It is the paper's operator, and its lines are one pixel wide and smooth. The nodes coloured are the
+Canny on the colours. It is the paper's operator, and its lines are one pixel wide and smooth. The nodes coloured are
 4-connected regions, not the ids: their graph is planar, so six colours are enough whatever the segmentation, while the
 graph of ids may need one colour an id.
 
@@ -112,7 +112,8 @@ def colour_graph(n: int, pairs: np.ndarray) -> np.ndarray:
     buckets: list[list[int]] = [[] for _ in range(max(degree, default=0) + 1)]
     for node in range(n - 1, -1, -1):
         buckets[degree[node]].append(node)
-    order, removed, least = [], [False] * n, 0
+    order: list[int] = []
+    removed, least = [False] * n, 0
     while len(order) < n:
         while not buckets[least]:
             least += 1

@@ -56,10 +56,18 @@ def refine(maps: Sequence[np.ndarray]) -> np.ndarray:
         raise ValueError("no label maps to refine")
     if any(labels.shape != maps[0].shape for labels in maps):
         raise ValueError(f"label maps differ in size: {sorted({labels.shape for labels in maps})}")
-    joint = np.zeros(maps[0].size, dtype=np.int64)
+    joint, size = np.zeros(maps[0].size, dtype=np.int64), 1
     for labels in maps:
-        _, dense = np.unique(np.asarray(labels).ravel(), return_inverse=True)
-        # Renumbering after each map keeps the product of two counts, each at most H*W <= 2^28, below 2^63.
-        _, joint = np.unique(joint * (int(dense.max(initial=0)) + 1) + dense.ravel(), return_inverse=True)
-        joint = joint.ravel().astype(np.int64)
+        ids, count = np.asarray(labels).ravel().astype(np.int64), 1 + int(labels.max())
+        if labels.min() < 0 or size * count >= 2**62:  # too wide to count with: number both from 0 without gaps
+            joint, size = _dense(joint)
+            ids, count = _dense(ids)
+        joint, size = joint * count + ids, size * count
+    joint, _ = _dense(joint)
     return (joint + 1).reshape(maps[0].shape).astype(np.int32)
+
+
+def _dense(ids: np.ndarray) -> tuple[np.ndarray, int]:
+    """The same partition (n,) numbered 0, 1, …, and how many; sorting makes it the slow part of `refine`."""
+    values, dense = np.unique(ids, return_inverse=True)
+    return dense.ravel().astype(np.int64), len(values)

@@ -30,7 +30,7 @@ class Segmenter(ABC):
         """Everything besides the picture and alpha that decides its label maps, as JSON: two alike give the same."""
 
     def prepare(self) -> None:  # noqa: B027 (most need nothing)
-        """Obtain what it needs (packages, weights) before the first picture. Raises OSError, ValueError, ImportError."""
+        """Obtain packages and weights before the first picture. Raises OSError, ValueError, ImportError."""
 
     @abstractmethod
     def label_maps(self, picture: np.ndarray, name: str, alphas: Sequence[float | None]) -> list[np.ndarray]:
@@ -49,7 +49,7 @@ def read_options(kind: type[Options], given: dict[str, str], owner: str) -> Opti
 
     Raises ValueError for an unknown key, listing the known ones, and for text that is not of the type.
     """
-    defaults = {field.name: field.default for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    defaults: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     for key, text in given.items():
         if key not in defaults:

@@ -34,12 +34,12 @@ class Felzenszwalb(Segmenter):
         self.options = options or Options()
 
     def settings(self) -> dict[str, Any]:
-        from skimage import __version__
+        from importlib.metadata import version
 
         return {
             "segmenter": self.name,
             "offline_fallback": True,
-            "scikit_image": __version__,
+            "scikit_image": version("scikit-image"),
             **dataclasses.asdict(self.options),
         }
 
