@@ -65,7 +65,10 @@ def overview() -> str:
     """The text of `vcm --help`: the stages with their one line each."""
     lines = ["usage: vcm STAGE ...", "", ABOUT, "", "stages:"]
     for name, module in STAGES.items():
-        lines.append(f"  {name:<9} {importlib.import_module(module).HELP}")
+        try:
+            lines.append(f"  {name:<9} {importlib.import_module(module).HELP}")
+        except ImportError as error:  # one broken stage must not hide the others
+            lines.append(f"  {name:<9} (cannot be loaded: {one_line(error)})")
     return "\n".join([*lines, "", EPILOG])
 
 

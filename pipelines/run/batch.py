@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import multiprocessing
 import os
+import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import TextIO, TypeVar
 
 from pipelines.run.progress import progress
@@ -54,6 +60,12 @@ class Refusals:
         return 1 if self.items else 0
 
 
+def about(path: str | os.PathLike[str], error: BaseException) -> ValueError:
+    """The error as one line that begins with the file it is about."""
+    name, text = os.fspath(path), one_line(error)
+    return ValueError(text if text.startswith(name) else f"{name}: {text}")
+
+
 def each(
     items: Iterable[T],
     function: Callable[[T], R],
@@ -61,14 +73,52 @@ def each(
     name: Callable[[T], str | os.PathLike[str]] = str,
     label: str = "",
     total: int | None = None,
-) -> list[R]:
-    """`function` of every item, in order; an item that raises one of `EXPECTED` is refused and left out."""
-    done = []
+    workers: int = 1,
+) -> Iterator[R]:
+    """`function` of every item, in order; an item that raises one of `EXPECTED` is refused and left out.
+
+    workers > 1: that many processes, started anew (torch's threads do not survive a fork), so `function` must be
+    importable; the cores are divided among them.
+    """
     if total is None and hasattr(items, "__len__"):
         total = len(items)  # type: ignore[arg-type]
-    for item in progress(items, total, label):
+    results = _here(items, function) if workers <= 1 else _spread(items, function, workers)
+    for item, result in progress(results, total, label):
         try:
-            done.append(function(item))
+            yield result()
         except EXPECTED as error:
             refusals.add(name(item), error)
-    return done
+        except BrokenProcessPool:
+            refusals.add(name(item), "its process died (out of memory?); try fewer --workers")
+
+
+@contextmanager
+def telling_memory() -> Iterator[None]:
+    """torch says in a RuntimeError that memory ran out; here it becomes the MemoryError that it is."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "can't allocate memory" in str(error) or "out of memory" in str(error).lower():
+            raise MemoryError("the picture is too large for it") from error
+        raise
+
+
+def _here(items: Iterable[T], function: Callable[[T], R]) -> Iterator[tuple[T, Callable[[], R]]]:
+    for item in items:
+        yield item, functools.partial(function, item)
+
+
+def _spread(items: Iterable[T], function: Callable[[T], R], workers: int) -> Iterator[tuple[T, Callable[[], R]]]:
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin_worker, (threads,))
+    try:
+        waiting = [(item, pool.submit(function, item)) for item in items]
+        for item, future in waiting:
+            yield item, future.result
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin_worker(threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops the pool; one line, not one a process
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # before torch is imported here

@@ -118,7 +118,8 @@ def test_bad_files_are_one_line(tmp_path: Path) -> None:
         container.mux(stream.encode(sound))
         container.mux(stream.encode(None))
     for name, reason in [("none.mp4", "no such file"), ("empty.mp4", "is empty"), ("page.mp4", "web page"),
-                         ("text.mp4", "not a clip"), ("list.mp4", "damaged|not a clip|no video"), ("sound.mkv", "holds no video")]:  # fmt: skip
+                         ("text.mp4", "not a clip"), ("list.mp4", "damaged|no video"),
+                         ("sound.mkv", "holds no video")]:  # fmt: skip
         with pytest.raises((ValueError, OSError), match=reason) as caught:
             list(read_clip(tmp_path / name))
         assert "\n" not in str(caught.value)

@@ -1,0 +1,299 @@
+"""`vcm encode`: pictures and clips to files, each whole or absent.
+
+    IMAGE|CLIP ─read─▶ frames ─codec, or the best quality for a size─▶ bytes ─▶ OUT
+    DIR: every picture and clip below it, the same way; manifest.jsonl and run.json beside them
+
+A codec that codes clips has `encode_clip(frames_with_times) -> bytes`, given an iterable of ((H, W, 3) uint8 RGB frame,
+time in seconds as an increasing Fraction).
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import json
+import math
+import os
+import sys
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.run.batch import EXPECTED, Refusals, about, each, telling_memory
+
+if TYPE_CHECKING:
+    import numpy as np
+
+NAME = "encode"
+HELP = "code pictures and clips into files"
+EPILOG = """\
+OUT is a file for one IMAGE or CLIP (or a folder, when it is one or has no suffix), and a folder for DIR.
+--bpp and --bytes find the best quality whose file is no larger, on real bytes; the codec is then named without quality.
+
+examples:
+  vcm encode street.jpg -o street.vcm --codec sa-icm-s:25
+  vcm encode street.jpg -o street.vcm --codec sa-icm-s --bpp 0.15
+  vcm encode photos -o coded --codec sa-icm-s:25 --workers 2
+  vcm encode photos -o coded --codec sa-icm-s:25 --resume       go on where a run was stopped
+  vcm encode camera.mp4 -o camera.vcm --codec sa-icm-s:25
+  vcm encode photos -o jpegs --codec jpeg:30                     an anchor
+`vcm models` lists the codecs.
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What to code with. quality: None for the default, or where bpp (bits a pixel) or bytes decide."""
+
+    name: str
+    quality: float | None = None
+    weights: str | None = None
+    bpp: float | None = None
+    bytes: int | None = None
+
+    @property
+    def sized(self) -> bool:
+        return self.bpp is not None or self.bytes is not None
+
+    def codec(self, quality: float | None = None) -> Any:
+        """The codec at a quality (default: the requested one)."""
+        return codec_of(self.name, self.quality if quality is None else quality, self.weights)
+
+
+@functools.lru_cache(maxsize=4)
+def codec_of(name: str, quality: float | None = None, weights: str | None = None) -> Any:
+    """A codec, built once in this process; ValueError or OSError, one line, for a bad name, quality or weights."""
+    from pipelines import codecs
+
+    return codecs.build(name, quality, **({"weights": weights} if weights else {}))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `vcm encode`."""
+    parser.add_argument("input", metavar="IMAGE|DIR|CLIP", type=Path, help="what to code")
+    parser.add_argument("-o", dest="output", metavar="OUT", required=True, help="file or folder to write")
+    parser.add_argument("--codec", metavar="NAME[:QUALITY]", required=True, help="what to code with, e.g. sa-icm-s:25")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--bpp", metavar="R", type=float, help="at most R bits a pixel (a clip: a pixel of a frame)")
+    size.add_argument("--bytes", metavar="N", type=int, help="at most N bytes a file")
+    parser.add_argument("--weights", metavar="FILE", help="weights other than the shipped ones (safetensors)")
+    parser.add_argument("--workers", metavar="N", type=int, default=1, help="processes for a folder (default 1)")
+    parser.add_argument("--resume", action="store_true", help="skip what an earlier run with these settings finished")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be written, write nothing")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exit code 0, or 1 with refused files listed. ValueError, OSError, ImportError for a bad request."""
+    from pipelines import codecs
+
+    name, qualities = codecs.split(arguments.codec)
+    if len(qualities) > 1:
+        raise ValueError(f"{arguments.codec}: one quality is needed here, not {len(qualities)}")
+    request = Request(name, qualities[0] if qualities else None, arguments.weights, arguments.bpp, arguments.bytes)
+    _check(request, arguments)
+    suffix: str = request.codec().suffix
+    if arguments.input.is_dir():
+        return _run_folder(arguments, request, suffix)
+    return _run_file(arguments, request, suffix)
+
+
+def _check(request: Request, arguments: argparse.Namespace) -> None:
+    if request.sized and request.quality is not None:
+        size = "--bpp" if request.bpp is not None else "--bytes"
+        raise ValueError(f"{arguments.codec}: {size} finds the quality; write --codec {request.name}")
+    if request.bpp is not None and not 0 < request.bpp < math.inf:
+        raise ValueError(f"--bpp {request.bpp:g}: must be above 0")
+    if request.bytes is not None and request.bytes < 1:
+        raise ValueError(f"--bytes {request.bytes}: must be at least 1")
+    if arguments.workers < 1:
+        raise ValueError(f"--workers {arguments.workers}: must be at least 1")
+    if not arguments.input.exists():
+        raise FileNotFoundError(f"{arguments.input}: no such file or folder")
+
+
+def _run_file(arguments: argparse.Namespace, request: Request, suffix: str) -> int:
+    from pipelines.clips import CLIPS
+    from pipelines.media import PICTURES
+
+    if arguments.resume:
+        raise ValueError("--resume: is for a folder; one file is simply coded again")
+    source, out = arguments.input, Path(arguments.output)
+    if out.is_dir() or not out.suffix or arguments.output.endswith(os.sep):
+        out = out / (source.stem + suffix)
+    elif suffix == ".vcm" and out.suffix.lower() in PICTURES | CLIPS:
+        raise ValueError(f"{out}: {request.name} writes .vcm files; name it {out.with_suffix('.vcm').name}")
+    if out.exists() and out.samefile(source):
+        raise ValueError(f"{out}: is the input; choose another -o")
+    try:
+        if arguments.dry_run:
+            _check_head(source)
+            print(f"would write {out}")
+            return 0
+        row = encode_file((source, out), request)
+    except (ValueError, MemoryError) as error:
+        raise about(source, error) from error
+    print(json.dumps({**row, "file": str(out)}) if arguments.json else f"{out}: {_described(row)}")
+    return 0
+
+
+def _run_folder(arguments: argparse.Namespace, request: Request, suffix: str) -> int:
+    from pipelines.run.atomic import make_folder
+    from pipelines.run.ledger import Ledger
+    from pipelines.run.lock import Lock
+    from pipelines.run.provenance import sha256_file, version
+
+    source_folder, out_folder = arguments.input, Path(arguments.output)
+    refusals = Refusals()
+    jobs = _jobs(source_folder, out_folder, suffix, refusals)
+    if arguments.dry_run:
+        for source, out in jobs:
+            try:
+                _check_head(source)
+                print(f"would write {out}")
+            except EXPECTED as error:
+                refusals.add(source, error)
+        refusals.report()
+        return refusals.exit_code
+    settings = {**dataclasses.asdict(request), "version": version()}
+    if request.weights:
+        settings["weights_sha256"] = sha256_file(request.weights)
+    make_folder(out_folder)
+    rows = []
+    with Lock(out_folder), Ledger(out_folder, settings, arguments.resume) as ledger:
+        finished = {job: ledger.done(job[1].relative_to(out_folder).as_posix(), job[0]) for job in jobs}
+        todo = [job for job in jobs if finished[job] is None]
+        work = functools.partial(encode_file, request=request)
+        for row in each(todo, work, refusals, _source, "encode", workers=arguments.workers):
+            row["file"] = Path(row["file"]).relative_to(out_folder).as_posix()
+            ledger.add(row)
+            rows.append(row)
+        skipped = [row for row in finished.values() if row is not None]
+    _summarise(arguments, rows, skipped, refusals)
+    return refusals.exit_code
+
+
+def _source(job: tuple[Path, Path]) -> Path:
+    return job[0]
+
+
+def _jobs(source_folder: Path, out_folder: Path, suffix: str, refusals: Refusals) -> list[tuple[Path, Path]]:
+    """(source, file to write) of everything below a folder; nothing is written twice, or over an input."""
+    from pipelines.clips import CLIPS
+    from pipelines.media import PICTURES, list_files
+
+    sources = list_files(source_folder, PICTURES | CLIPS, "pictures or clips")
+    if out_folder.resolve() != source_folder.resolve():  # what an earlier run wrote below the input is no input
+        sources = [path for path in sources if not path.resolve().is_relative_to(out_folder.resolve())]
+    inputs = {path.resolve() for path in sources}
+    jobs: dict[Path, Path] = {}
+    for source in sources:
+        out = out_folder / source.relative_to(source_folder).with_suffix(suffix)
+        if out in jobs:
+            refusals.add(source, f"would be written to {out}, as {jobs[out]} is; rename one of them")
+        elif out.resolve() in inputs:
+            refusals.add(source, f"would be written over the input {out}; choose another -o")
+        else:
+            jobs[out] = source
+    return [(source, out) for out, source in jobs.items()]
+
+
+def encode_file(job: tuple[Path, Path], request: Request) -> dict[str, Any]:
+    """Code (source, out); the row for the manifest. ValueError or OSError, one line."""
+    from pipelines.clips import CLIPS
+    from pipelines.run.atomic import write_bytes
+    from pipelines.run.provenance import sha256_file
+
+    source, out = job
+    encode = _encode_clip if source.suffix.lower() in CLIPS else _encode_picture
+    with telling_memory():
+        data, quality, width, height, frames = encode(source, request)
+    write_bytes(out, data)
+    return {
+        "file": str(out), "source": str(source), "source_sha256": sha256_file(source), "codec": request.name,
+        "quality": quality, "width": width, "height": height, "frames": frames, "bytes": len(data),
+        "rate_bpp": 8 * len(data) / (width * height * frames),
+    }  # fmt: skip
+
+
+def _encode_picture(source: Path, request: Request) -> tuple[bytes, float, int, int, int]:
+    from pipelines.media import read_picture
+
+    picture = read_picture(source)
+    height, width = picture.shape[:2]
+    if not request.sized:
+        codec = request.codec()
+        return codec.encode(picture), codec.quality, width, height, 1
+    data, quality = _fitted(source, request, lambda codec: codec.encode(picture), width * height)
+    return data, quality, width, height, 1
+
+
+def _encode_clip(source: Path, request: Request) -> tuple[bytes, float, int, int, int]:
+    from pipelines.clips import probe_clip, read_clip
+    from pipelines.run.progress import progress
+
+    info = probe_clip(source)
+    codec = request.codec()
+    if not hasattr(codec, "encode_clip"):
+        raise ValueError(f"{source}: {request.name} codes pictures, not clips; choose one of ours (`vcm models`)")
+    count = 0
+
+    def frames() -> Iterator[tuple[np.ndarray, Fraction]]:
+        nonlocal count
+        count = 0
+        for frame, time_s in progress(read_clip(source), info.frames, source.name):
+            count += 1
+            yield frame, time_s
+
+    if not request.sized:
+        return codec.encode_clip(frames()), codec.quality, info.width, info.height, count
+    total = sum(1 for _ in frames()) if request.bpp is not None else 1
+    data, quality = _fitted(source, request, lambda at: at.encode_clip(frames()), info.width * info.height * total)
+    return data, quality, info.width, info.height, count
+
+
+def _fitted(source: Path, request: Request, encode: Any, pixels: int) -> tuple[bytes, float]:
+    """The best quality within the requested size; pixels: of all frames together."""
+    from pipelines import codecs
+    from pipelines.rate import fit
+
+    target = request.bytes if request.bytes is not None else math.floor((request.bpp or 0) * pixels / 8)
+    low, high = getattr(request.codec(), "qualities", (1, 100))
+    step = 1 if codecs.is_anchor(request.name) else 1 / 16  # what a .vcm header can carry
+    return fit(lambda quality: encode(request.codec(quality)), target, low, high, step, str(source))
+
+
+def _check_head(source: Path) -> None:
+    from pipelines.clips import CLIPS, probe_clip
+    from pipelines.media import picture_size
+
+    if source.suffix.lower() in CLIPS:
+        probe_clip(source)
+    else:
+        picture_size(source)
+
+
+def _described(row: dict[str, Any]) -> str:
+    frames = f"{row['frames']} frames, " if row["frames"] > 1 else ""
+    return f"{frames}{row['bytes']} bytes, {row['rate_bpp']:.4f} bpp, quality {row['quality']:g}"
+
+
+def _summarise(
+    arguments: argparse.Namespace, rows: list[dict[str, Any]], skipped: list[dict[str, Any]], refusals: Refusals
+) -> None:
+    every = rows + skipped
+    total = sum(row["bytes"] for row in every)
+    pixels = sum(row["width"] * row["height"] * row["frames"] for row in every)
+    rate = 8 * total / pixels if pixels else None
+    if arguments.json:
+        refused = [{"file": name, "reason": reason} for name, reason in refusals.items]
+        print(json.dumps({"files": sorted(every, key=lambda row: row["file"]), "refused": refused, "bytes": total,
+                          "rate_bpp": rate}))  # fmt: skip
+    else:
+        already = f", {len(skipped)} of them already there" if skipped else ""
+        at = "" if rate is None else f": {total} bytes, {rate:.4f} bpp"
+        print(f"{arguments.output}: {len(every)} files{already}{at}")
+    sys.stdout.flush()
+    refusals.report()
