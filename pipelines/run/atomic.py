@@ -22,6 +22,8 @@ def explain(error: OSError, path: str | os.PathLike[str], written: int | None = 
         amount = "" if written is None else f" (after {written} bytes)"
         advice = "the file is larger than this account may write" if error.errno == errno.EFBIG else "the disk is full"
         return OSError(f"{path}: not written{amount}: {advice}; make room or choose another place")
+    if isinstance(error, FileExistsError | NotADirectoryError):  # a parent is a file
+        return OSError(f"{path}: not written: {error.filename} is not a folder; choose another place")
     reason = error.strerror or str(error)
     return OSError(f"{path}: not written: {reason.lower()}; choose another place")
 

@@ -1,0 +1,119 @@
+"""The command itself: help that reads well, exit codes, one line an error, nothing imported that is not needed."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipelines import cli
+from pipelines.cli import STAGES, main, stage_parser
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_overview_lists_every_stage(vcm) -> None:
+    done = vcm("--help")
+    assert done.code == 0
+    assert "cannot be loaded" not in done.out
+    for stage in STAGES:
+        assert f"\n  {stage} " in done.out
+    assert max(map(len, done.out.splitlines())) <= 120
+    assert vcm().code == 2
+    assert vcm("--version").out.startswith("vcm ")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_explains_itself(vcm, stage: str) -> None:
+    module = importlib.import_module(STAGES[stage])
+    assert stage == module.NAME
+    assert module.HELP
+    assert module.HELP[0].islower()
+    assert "\n" not in module.HELP
+    assert f"vcm {stage}" in module.EPILOG, "examples"
+    done = vcm(stage, "--help")
+    assert done.code == 0
+    assert done.out.startswith(f"usage: vcm {stage}")
+    assert max(map(len, done.out.splitlines())) <= 130
+    for action in stage_parser(stage, module)._actions:
+        assert action.help, f"{action.dest} is not explained"
+
+
+def test_help_and_the_container_need_no_torch() -> None:
+    code = (
+        "import sys; from pipelines.cli import main; main(['--help']); import icm.bitstream;"
+        "heavy = {'torch', 'cv2', 'matplotlib', 'scipy', 'skimage'} & set(sys.modules);"
+        "sys.exit(repr(heavy) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "pipelines", "nonsense"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("vcm: nonsense: no such stage; choose one of demo, edges")
+
+
+@pytest.mark.parametrize(("error", "text"), [
+    (ValueError("a.png: is\n empty"), "vcm: a.png: is empty"),
+    (FileNotFoundError(2, "No such file or directory", "a.png"), "vcm: a.png: no such file or directory"),
+    (ImportError("needs x: pip install x"), "vcm: needs x: pip install x"),
+    (MemoryError(), "vcm: not enough memory"),
+])  # fmt: skip
+def test_errors_are_one_line(vcm, monkeypatch: pytest.MonkeyPatch, error: Exception, text: str) -> None:
+    def fail(words: list[str]) -> int:
+        raise error
+
+    monkeypatch.setattr(cli, "_dispatch", fail)
+    assert vcm("models") == (2, "", text + "\n")
+    monkeypatch.setenv("VCM_TRACEBACK", "1")
+    with pytest.raises(type(error)):
+        main(["models"])
+
+
+def test_bugs_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(words: list[str]) -> int:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(cli, "_dispatch", fail)
+    with pytest.raises(ZeroDivisionError):
+        main(["models"])
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    """A folder being coded is stopped: one line at most, no temporary file, what is finished stays in the manifest."""
+    for i in range(200):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / f"{i:03d}.ppm").write_bytes(b"P6 200 200 255\n" + os.urandom(120000))
+    command = [sys.executable, "-m", "pipelines", "encode", str(tmp_path / "in"), "-o", str(tmp_path / "out"),
+               "--codec", "webp:90"]  # fmt: skip
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while not list((tmp_path / "out").glob("[!.]*.webp")):
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert err in ("vcm: interrupted\n", "")
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"manifest.jsonl", "run.json"} < left
+    assert not [name for name in left if name.startswith(".")]
+    assert 0 < len([name for name in left if name.endswith(".webp")]) < 200
+
+
+def test_models(vcm) -> None:
+    import json
+
+    done = vcm("models", "--json")
+    known = json.loads(done.out)
+    assert {"sa-icm-s", "jpeg", "x265"} <= {codec["name"] for codec in known["codecs"]}
+    assert all(len(file["sha256"]) == 64 and file["licence"] for file in known["weights"])
+    assert "sa-icm-s" in vcm("models").out
