@@ -73,6 +73,8 @@ def write(folder, count: int | None = None, frames: int | None = None, seed: int
     """
     if (count is None) == (frames is None):
         raise ValueError("say either count (pictures) or frames (a clip)")
+    if (count or frames or 0) < 1:
+        raise ValueError(f"a folder of scenes has at least one picture, not {count if frames is None else frames}")
     info = {"description": "vcm embedded scenes", "seed": seed, "split": split, "size": list(size)}
     if frames is not None:
         return write_pictures(folder, clip(frames, seed, size, split, fps), {**info, "fps": fps})

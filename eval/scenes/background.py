@@ -173,7 +173,8 @@ def paint(camera: Camera, street: Street, light: Light, rng: np.random.Generator
         for target, source in ((lit, value), (shaded, value), (depth, t),
                                (labels, BUILDING if kind == "building" else VEGETATION), (ground, False)):
             np.copyto(target[box], source, where=seen[..., None] if target.ndim == 3 else seen)
-    lamp = np.exp(-((dx * reach - rng.uniform(-6, 6)) ** 2 + (dy * reach - rng.uniform(9, 20)) ** 2) / 60)
+    lamp_x, lamp_y = float(rng.uniform(-6, 6)), float(rng.uniform(9, 20))
+    lamp = np.exp(-((dx * reach - lamp_x) ** 2 + (dy * reach - lamp_y) ** 2) / 60) if light.night else dx
     haze = ((1 - np.exp(np.minimum(depth, 200) / -260)) * (labels != SKY))[..., None].astype(np.float32)
     for target in (lit, shaded):
         if light.night:

@@ -46,6 +46,9 @@ def _whole(path: Path, data: bytes) -> None:
     try:
         temporary.write_bytes(data)
         temporary.replace(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(f"{path}: {len(data)} bytes not written ({reason}); make room or choose another place") from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -57,7 +60,7 @@ def _png(array: np.ndarray) -> bytes:
     return data.tobytes()
 
 
-def annotations(picture: Picture, image_id: int, first: int) -> list[dict[str, Any]]:
+def instance_rows(picture: Picture, image_id: int, first: int) -> list[dict[str, Any]]:
     """The picture's instances; ids count up from `first`. An ignored object is a crowd of one."""
     return [{"id": first + i, "image_id": image_id, "category_id": o.category_id, "bbox": list(o.box), "area": o.area,
              "iscrowd": int(o.ignored), "segmentation": rle(o.mask), "track_id": o.track_id}
@@ -78,8 +81,11 @@ def segments_info(picture: Picture) -> list[dict[str, Any]]:
 def write_pictures(folder: str | os.PathLike, pictures: Iterable[Picture], info: dict[str, Any]) -> dict[str, str]:
     """Writes them one by one; the annotations come last, so that a folder that has them is complete."""
     root = Path(folder)
-    for name in ("images", "panoptic", "annotations"):
-        (root / name).mkdir(parents=True, exist_ok=True)
+    try:
+        for name in ("images", "panoptic", "annotations"):
+            (root / name).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"{root}: not a folder that can be written ({error.strerror}); choose another place") from None
     images: list[dict[str, Any]] = []
     instances: list[dict[str, Any]] = []
     panoptic: list[dict[str, Any]] = []
@@ -91,7 +97,7 @@ def write_pictures(folder: str | os.PathLike, pictures: Iterable[Picture], info:
         _whole(root / "panoptic" / name, _png(ids))
         images.append({"id": image_id, "file_name": name, "width": width, "height": height,
                        "frame": picture.index, "time_s": picture.time_s})
-        instances += annotations(picture, image_id, len(instances) + 1)
+        instances += instance_rows(picture, image_id, len(instances) + 1)
         panoptic.append({"image_id": image_id, "file_name": name, "segments_info": segments_info(picture)})
     things = [c for c in CATEGORIES if c["isthing"]]
     paths = {"images": root / "images", "panoptic_root": root / "panoptic",

@@ -175,7 +175,7 @@ def rider(p: Person, phase: float, near: int) -> tuple[Shape, Shape]:
         hip = hips + (0, sign * 0.08, 0)
         span = pedal + (0, 0, 0.08) - hip
         bone = 0.44 * k
-        out = np.sqrt(max(bone**2 - (np.linalg.norm(span) / 2) ** 2, 0.0))
+        out = max(bone**2 - float(span @ span) / 4, 0.0) ** 0.5
         knee = hip + span / 2 + out * np.array([-span[2], 0, span[0]]) / np.linalg.norm(span)
         shape.limb(knee, pedal + (0, 0, 0.07), 0.058 * k, 0.045 * k, p.skin if p.legs != "trousers" else p.bottom)
         shape.limb(hip, knee, 0.095 * k * p.bulk, 0.066 * k, p.bottom)

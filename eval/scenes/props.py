@@ -15,11 +15,11 @@ def tree(rng: np.random.Generator) -> Shape:
     stem = tall * rng.uniform(0.4, 0.55)
     shape.limb(np.array([0, 0, 0.0]), np.array([rng.uniform(-0.2, 0.2), 0, stem]), 0.17, 0.11, bark)
     leaf = np.array([0.20, 0.33, 0.13]) * rng.uniform(0.75, 1.35) + rng.uniform(-0.03, 0.05, 3)
-    places = rng.normal(size=(26, 3)) * (wide * 0.45, wide * 0.45, wide * 0.42)
+    places = rng.normal(size=(46, 3)) * (wide * 0.45, wide * 0.45, wide * 0.42)
     for place in places[np.argsort(places[:, 2])]:  # the lit tops last
         centre = place + (0, 0, stem + wide * 0.6)
-        shape.limb(centre, centre + (0.1, 0, 0.1), *([wide * rng.uniform(0.16, 0.34)] * 2),
-                   leaf * (0.8 + 0.35 * place[2] / wide))
+        radius = wide * rng.uniform(0.10, 0.24)
+        shape.limb(centre, centre + (0.1, 0, 0.1), radius, radius, leaf * (0.8 + 0.35 * place[2] / wide))
     return shape
 
 

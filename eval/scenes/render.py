@@ -13,7 +13,7 @@ import numpy as np
 
 from eval.scenes.background import Background, paint
 from eval.scenes.labels import CATEGORIES
-from eval.scenes.scene import Scene
+from eval.scenes.scene import Item, Scene
 from eval.scenes.shape import rasterise, shadow
 from eval.scenes.texture import noise, tiled
 
@@ -51,7 +51,7 @@ class Picture:
     time_s: float = 0.0
 
 
-def _fall(scene: Scene, items: list, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _fall(scene: Scene, items: list[Item], shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Cast shadows and contact shadows, each (H, W) float32 in [0, 1]."""
     cast, contact = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
     for item in items:
@@ -62,7 +62,7 @@ def _fall(scene: Scene, items: list, shape: tuple[int, int]) -> tuple[np.ndarray
         if len(low) > 2:
             low[:, 2] = 0
             hull = cv2.convexHull(scene.camera.project(low)[0].astype(np.float32))
-            cv2.fillPoly(contact, [np.round(hull * 16 - 8).astype(np.int32)], 255, cv2.LINE_AA, 4)
+            cv2.fillPoly(contact, [np.round(hull * 16 - 8).astype(np.int32)], (255,), cv2.LINE_AA, 4)
     scale = 1 / np.float32(255)
     return (cv2.GaussianBlur(cast, (0, 0), 0.8) * scale,
             cv2.GaussianBlur(contact, (0, 0), 1.2 * shape[0] / 256) * scale)

@@ -152,7 +152,7 @@ def _path(placer: _Placer, looks: Person | Car | Bicycle, moving: bool) -> tuple
             side = 1 if u > 0 else -1
             u = side * (half - rng.uniform(0.6, 1.3))
             heading = along + (0 if side > 0 else np.pi) + rng.normal() * 0.04
-        elif half and abs(u) < half + 0.4 and rng.random() < 0.8:  # few walk on the road
+        elif half and abs(u) < half + 0.4 and (isinstance(looks, Bicycle) or rng.random() < 0.8):  # few walk there
             continue
         elif rng.random() < (0.5 if not half else 0.25):
             heading = rng.uniform(0, 2 * np.pi)

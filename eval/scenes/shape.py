@@ -21,6 +21,7 @@ from eval.scenes.world import Camera, Light
 CIRCLE = np.stack([np.cos(np.linspace(0, 2 * np.pi, 14, endpoint=False)),
                    np.sin(np.linspace(0, 2 * np.pi, 14, endpoint=False))], -1)
 VEIL = 56  # opacity of a veil, of 255
+UNKNOWN = (0.0, -0.7, 0.714)
 
 
 @dataclass
@@ -90,24 +91,21 @@ def rasterise(shape: Shape, camera: Camera, light: Light, grain: int = 0) -> Pat
     pixels, depth = camera.project(points)
     scale = camera.focal / depth
     eye = np.array([0, 0, camera.height])
+    # What has no normal is lit as the side one sees, half from above.
+    factors = light.factor(np.array([UNKNOWN if part[5] is None else part[5] for part in shape.parts]))
     drawn = []
-    for part in shape.parts:
+    for part, bright in zip(shape.parts, factors, strict=True):
         kind, a, b, colour, _, normal = part
         if normal is not None and normal @ (eye - points[a]) <= 0:
             continue
-        if kind == "limb":
-            towards = np.array([0, -0.8, 0.6])  # the side one sees, lit half from above
-            bright = light.factor(towards[None])[0]
-        else:
-            bright = light.factor((normal if normal is not None else np.array([0, -0.6, 0.8]))[None])[0]
         polygon, width = _outline(part, pixels, scale)
-        drawn.append((kind, polygon, width, np.clip(colour * bright, 0, 1)))
+        drawn.append((kind, polygon, width, np.minimum(colour * bright, 1)))
         if kind == "limb" and scale[a] * part[4][0] > 1.5:  # a second, brighter tone towards the sun
             shift = np.array([light.sun[0], -abs(light.sun[2]) * 0.5]) * 0.38
             radii = np.array(part[4]) * scale[a:b]
             polygon = _hull(*(pixels[a:b] + shift * radii[:, None]), *(0.55 * radii))
             gain = 1.06 + 0.35 * float(light.sun_rgb.mean())
-            drawn.append((kind, polygon, 0.0, np.clip(colour * bright * gain, 0, 1)))
+            drawn.append((kind, polygon, 0.0, np.minimum(colour * bright * gain, 1)))
     if not drawn:
         return None
     corners = np.concatenate([p for _, p, _, _ in drawn])
@@ -133,8 +131,8 @@ def rasterise(shape: Shape, camera: Camera, light: Light, grain: int = 0) -> Pat
     coverage = cv2.resize((canvas[..., 3] > 0).astype(np.float32), size, interpolation=cv2.INTER_AREA)
     small = cv2.resize(canvas, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     fabric = tiled(noise(0.7), np.random.default_rng(grain), (y1 - y0, x1 - x0))
-    return Patch(int(x0), int(y0), small[..., :3] * np.maximum(1 + shape.grain * fabric[..., None], 0.1), small[..., 3], coverage,
-                 min(1.0, inside))
+    colour = small[..., :3] * np.maximum(1 + shape.grain * fabric[..., None], 0.1)
+    return Patch(int(x0), int(y0), colour, small[..., 3], coverage, min(1.0, inside))
 
 
 def shadow(shape: Shape, camera: Camera, light: Light, mask: np.ndarray) -> None:
@@ -154,6 +152,6 @@ def shadow(shape: Shape, camera: Camera, light: Light, mask: np.ndarray) -> None
         polygon = np.clip(polygon, -4000, 4000)
         fixed = np.round(polygon * 16 - 8).astype(np.int32)
         if kind == "stroke":
-            cv2.polylines(mask, [fixed], False, 255, max(1, round(width)), cv2.LINE_AA, 4)
+            cv2.polylines(mask, [fixed], False, (255,), max(1, round(width)), cv2.LINE_AA, 4)
         else:
-            cv2.fillPoly(mask, [cv2.convexHull(fixed)], 255, cv2.LINE_AA, 4)
+            cv2.fillPoly(mask, [cv2.convexHull(fixed)], (255,), cv2.LINE_AA, 4)

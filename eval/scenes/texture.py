@@ -47,7 +47,7 @@ def sample(beta: float, x: np.ndarray, y: np.ndarray, scale: float, footprint: n
     return values / np.maximum(1.0, np.asarray(footprint, np.float32) * np.float32(scale))
 
 
-def tiled(values: np.ndarray, rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+def tiled(values: np.ndarray, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """A piece of a periodic map from a random place, repeated as far as it must."""
     y, x = rng.integers(0, SIDE, 2)
     reps = (-(-(y + shape[0]) // SIDE), -(-(x + shape[1]) // SIDE))

@@ -70,22 +70,21 @@ def _wheel(shape: Shape, x: float, y: float, radius: float, outward: float) -> N
 
 
 def car(c: Car) -> Shape:
-    length, width, height, sill, base, top = BODIES[c.body]
-    length, width, height, sill = (v * c.scale for v in (length, width, height, sill))
+    base, top = BODIES[c.body][4:]
+    length, width, height, sill = (v * c.scale for v in BODIES[c.body][:4])
     shape, half = Shape(grain=0.025), width / 2
     radius = 0.32 * c.scale * (1.12 if c.body in ("suv", "pickup", "van") else 1)
     axles = ((0.2 - 0.5) * length, (0.82 - 0.5) * length)
     dark = np.array([0.05, 0.05, 0.055])
     shape.face(np.array([[x, y, 0.03] for x, y in ((-0.47, -0.9), (0.47, -0.9), (0.47, 0.9), (-0.47, 0.9))])
                * (length, half, 1), dark * 0.6)
-    for x in axles:  # the far wheels show below the body
+    for axle in axles:  # the far wheels show below the body
         for y in (-half, half):
-            _wheel(shape, x, y * 0.94, radius, 0)
-    profile = np.array([(-0.49, 0.26), (-0.5, 0.55), (-0.495, 0.80), (-0.47, sill / height * 1.0), (0.30, sill / height),
-                        (0.47, 0.50 if c.body != "van" else 0.58), (0.5, 0.40), (0.495, 0.2)])
-    x, z = profile[:, 0] * length, profile[:, 1] * np.where(profile[:, 1] > 0.3, height, 1.0)
-    z[:3] = (0.26, 0.52, sill * 0.96)
-    z[5:] = (sill * (0.86 if c.body != "van" else 0.95), sill * 0.62, 0.24)
+            _wheel(shape, axle, y * 0.94, radius, 0)
+    # The side's outline, from the rear bumper over the boot and the bonnet to the front bumper.
+    x = np.array([-0.49, -0.5, -0.495, -0.47, 0.30, 0.47, 0.5, 0.495]) * length
+    nose = sill * (0.95 if c.body == "van" else 0.86)
+    z = np.array([0.26, 0.52, 0.96 * sill, sill, sill, nose, 0.62 * sill, 0.24])
     centre = np.array([0, 0, 0.6])
     for sign in (-1, 1):
         normal = np.array([0, sign, 0.0])
@@ -134,6 +133,7 @@ def _cabin(shape: Shape, c: Car, length: float, half: float, sill: float, height
     for y in (-1, 1):  # mirrors: first, the cabin hides the far one
         shape.limb(np.array([b1 - 0.35, y * (half + 0.02), sill + 0.06]),
                    np.array([b1 - 0.3, y * (half + 0.14), sill + 0.08]), 0.07, 0.06, c.paint * 0.8)
+    panes: dict[int, tuple[tuple[float, float], ...]]
     panes = {0: ((0.05, 0.33), (0.36, 0.63), (0.66, 0.93)), 2: ((0.07, 0.34), (0.37, 0.64), (0.67, 0.95))}
     if c.body == "van":
         panes = {0: ((0.72, 0.95),), 2: ((0.05, 0.28),)}
