@@ -71,10 +71,14 @@ class Reference:
         return i
 
     def bits(self, count):
-        return self.pop([v << 24 - count for v in range((1 << count) + 1)])
+        group = 1 << 8 - count
+        return self.pop(
+            intervals([sum(range(128 + v * group, 128 + (v + 1) * group)) for v in range(1 << count)] + [128])
+        )
 
     def code(self, rows, offsets, index):
-        escapes = [16350, 16384] + [max(1, 16384 >> k // 2) for k in range(2, 66)]
+        escapes = [(16384 >> k // 2) + 64 - k for k in range(64)]
+        escapes = [65535 - sum(escapes[1:]), *escapes[1:], 1]
         out, found = [0] * len(index), []
         for at in sorted(range(len(index)), key=lambda at: index[at]):  # stable
             row, offset = rows[index[at]], offsets[index[at]]
@@ -83,10 +87,13 @@ class Reference:
             if len(row) > 1 and entry == len(row) - 1:
                 found.append((at, offset, offset + len(row) - 2))
         classes = [self.pop(intervals(escapes)) for _ in found]
-        low = [self.bits(min(c // 2, 16)) if c // 2 else 0 for c in classes]
-        high = [self.bits(c // 2 - 16) if c // 2 > 16 else 0 for c in classes]
-        for (at, first, last), c, a, b in zip(found, classes, low, high, strict=True):
-            distance = (1 << c // 2) + a + (b << 16)
+        raw = [0] * len(found)
+        for shift in (0, 8, 16, 24):
+            widths = [min(c // 2 - shift, 8) for c in classes]
+            for i in sorted((i for i, w in enumerate(widths) if w > 0), key=lambda i: widths[i]):
+                raw[i] += self.bits(widths[i]) << shift
+        for (at, first, last), c, value in zip(found, classes, raw, strict=True):
+            distance = (1 << c // 2) + value
             out[at] = first - distance if c % 2 else last + distance
         return out
 
@@ -123,7 +130,7 @@ LITERAL = Tables([[65536], [2, 60000, 5000, 534], [10000, 20000, 30000, 5536]], 
         ([1], [0], "01a21501"),
         ([1] * 40, [0] * 40, "cb116e14"),
         ([2, 1, 0, 2, 1, 2, 2], [-2, 1, 5, -1, -1, 0, -2], "fae8fc10f96c07"),
-        ([1, 2, 1, 2], [2**31 - 1, -(2**31), 100, -3], "ffffffffb3dc5dfcb4d9fcff08d8ffeb366eff01"),
+        ([1, 2, 1, 2], [2**31 - 1, -(2**31), 100, -3], "56edfe315e7b5a840d74ee72be6bfec0185d01"),
         ([2] * 60, [-2, -1, 0] * 20, "c0e202b12b686f568c5b34d6e989160697"),
     ],
 )
