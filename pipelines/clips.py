@@ -40,7 +40,7 @@ MATRICES = {1, 4, 5, 6, 7, 9, 10}  # ITU-T H.273: BT.709, FCC, BT.601 (5, 6), SM
 @dataclasses.dataclass(frozen=True)
 class ClipInfo:
     """What the head of a clip declares. width, height: upright, in pixels; frames: None where it is not declared;
-    rate: frames a second, nominal; time_base: seconds a tick."""
+    rate: frames a second, nominal; time_base: seconds a tick, of which every time of `read_clip` is a multiple."""
 
     width: int
     height: int
@@ -57,6 +57,7 @@ def probe_clip(path: str | os.PathLike[str]) -> ClipInfo:
         declared = stream.frames or None
         rate, base = _rate(stream), Fraction(stream.time_base)
         for frame in _frames(path, container):
+            base = base if frame.pts is not None else 1 / rate  # raw streams have no times: one tick a frame
             height, width = _upright(path, frame, np.empty((frame.height, frame.width, 0), np.uint8)).shape[:2]
             return ClipInfo(width, height, declared, rate, base)
     raise ValueError(f"{path}: holds no frames")

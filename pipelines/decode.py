@@ -3,9 +3,9 @@
     FILE ─header─▶ kind, model ─codec─▶ picture ─▶ PNG
                                       ╰▶ frames ─▶ folder of PNGs with frames.jsonl, or a video file
 
-A codec that codes clips has `decode_clip(source, start, stop) -> iterator of (frame, time_s)`, source: path or bytes.
-One that can show the intact part of a damaged file has `decode_partial(data) -> (picture, damage)` and
-`decode_clip_partial(source, start, stop) -> iterator of (frame, time_s, damage)`; damage (H, W) bool: True where grey.
+A codec that codes clips has `decode_clip(source, start, stop) -> iterator of (frame, tick)`, source: path or bytes. One
+that can show the intact part of a damaged file has `decode_partial(stream, frame) -> (picture, damage)`, damage being
+{(top, bottom, left, right) in pixels: reason} of what was left grey.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ examples:
   vcm decode jpegs -o decoded --codec jpeg                      an anchor: its files do not tell what they are
 """
 
-Frame = tuple["np.ndarray", Fraction, "np.ndarray | None"]  # (H, W, 3) uint8, time in seconds, damage (H, W) or None
+Frame = tuple["np.ndarray", "np.ndarray | None"]  # (H, W, 3) uint8, damage (H, W) bool or None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -227,7 +227,7 @@ def _decode_picture(source: Path, out: Path, settings: dict[str, Any]) -> dict[s
 
     damage = None
     if settings["partial"]:
-        picture, damage = _codec(source, settings, "decode_partial").decode_partial(source.read_bytes())
+        picture, damage = next(_partial(source, settings, 0, 1))
     else:
         picture = _codec(source, settings).decode(source.read_bytes())
     write_picture(out, picture)
@@ -236,6 +236,22 @@ def _decode_picture(source: Path, out: Path, settings: dict[str, Any]) -> dict[s
     if share:
         write_picture(out.with_suffix(".damage.png"), _map(damage))
     return {"width": width, "height": height, "frames": 1, "damaged": share}
+
+
+def _partial(source: Path, settings: dict[str, Any], start: int, stop: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Frames as far as they are intact, with their damage, (H, W) bool."""
+    import numpy as np
+
+    from icm.bitstream import read
+
+    codec = _codec(source, settings, "decode_partial")
+    with read(source, partial=True) as stream:
+        for index in range(start, stop):
+            frame, places = codec.decode_partial(stream, index)
+            damage = np.zeros(frame.shape[:2], bool)
+            for top, bottom, left, right in places:
+                damage[top:bottom, left:right] = True
+            yield frame, damage
 
 
 def _decode_clip(source: Path, out: Path, settings: dict[str, Any]) -> dict[str, Any]:
@@ -249,27 +265,28 @@ def _decode_clip(source: Path, out: Path, settings: dict[str, Any]) -> dict[str,
         header = stream.header
     start, stop = settings["frames"] or (0, None)
     stop = header.frames if stop is None else stop
-    rate = (header.times.rate if header.times else None) or Fraction(25)  # one frame has no rate
+    assert header.times is not None  # every clip has them
+    times = [int(tick) * header.times.base for tick in header.times.ticks[start:stop]]
+    rate = header.times.rate or Fraction(25)  # one frame has no rate
     shares, rows = [], []
 
     def frames() -> Iterator[Frame]:
         if settings["partial"]:
-            yield from _codec(source, settings, "decode_clip_partial").decode_clip_partial(source, start, stop)
+            yield from _partial(source, settings, start, stop)
         else:
-            for frame, time_s in _codec(source, settings, "decode_clip").decode_clip(source, start, stop):
-                yield frame, time_s, None
+            for frame, _ in _codec(source, settings, "decode_clip").decode_clip(source, start, stop):
+                yield frame, None
 
     def write_all(place: Path) -> None:
         with writing(place, rate) as writer:
-            for index, (frame, time_s, damage) in enumerate(progress(frames(), stop - start, source.name), start):
+            decoded = zip(progress(frames(), stop - start, source.name), times, strict=True)
+            for index, ((frame, damage), time_s) in enumerate(decoded, start):
                 writer.add(frame, time_s, index)
                 shares.append(0.0 if damage is None else float(damage.mean()))
                 row = {"index": index, "time_s": str(time_s), "damaged": shares[-1]}
                 rows.append(row if place.suffix else {"file": f"frame_{index:06d}.png", **row})
                 if shares[-1] and not place.suffix:
                     write_picture(place / f"frame_{index:06d}.damage.png", _map(damage))
-            if len(rows) != stop - start:
-                raise ValueError(f"{source}: gave {len(rows)} of {stop - start} frames")
             if not place.suffix:
                 manifest.write(place / "frames.jsonl", rows)
 

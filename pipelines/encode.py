@@ -3,8 +3,8 @@
     IMAGE|CLIP ─read─▶ frames ─codec, or the best quality for a size─▶ bytes ─▶ OUT
     DIR: every picture and clip below it, the same way; manifest.jsonl and run.json beside them
 
-A codec that codes clips has `encode_clip(frames_with_times) -> bytes`, given an iterable of ((H, W, 3) uint8 RGB frame,
-time in seconds as an increasing Fraction).
+A codec that codes clips has `encode_clip(frames_with_ticks, base) -> bytes`, given an iterable of ((H, W, 3) uint8 RGB
+frame, increasing whole tick) and the seconds a tick, a Fraction.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import math
 import os
 import sys
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -240,17 +239,21 @@ def _encode_clip(source: Path, request: Request) -> tuple[bytes, float, int, int
         raise ValueError(f"{source}: {request.name} codes pictures, not clips; choose one of ours (`vcm models`)")
     count = 0
 
-    def frames() -> Iterator[tuple[np.ndarray, Fraction]]:
+    def frames() -> Iterator[tuple[np.ndarray, int]]:
         nonlocal count
         count = 0
         for frame, time_s in progress(read_clip(source), info.frames, source.name):
+            tick = time_s / info.time_base
+            if tick.denominator != 1:
+                raise ValueError(f"{source}: frame {count} has a time of its own kind; write the clip anew (remux it)")
             count += 1
-            yield frame, time_s
+            yield frame, tick.numerator
 
     if not request.sized:
-        return codec.encode_clip(frames()), codec.quality, info.width, info.height, count
+        return codec.encode_clip(frames(), info.time_base), codec.quality, info.width, info.height, count
     total = sum(1 for _ in frames()) if request.bpp is not None else 1
-    data, quality = _fitted(source, request, lambda at: at.encode_clip(frames()), info.width * info.height * total)
+    pixels = info.width * info.height * total
+    data, quality = _fitted(source, request, lambda at: at.encode_clip(frames(), info.time_base), pixels)
     return data, quality, info.width, info.height, count
 
 
@@ -260,8 +263,8 @@ def _fitted(source: Path, request: Request, encode: Any, pixels: int) -> tuple[b
     from pipelines.rate import fit
 
     target = request.bytes if request.bytes is not None else math.floor((request.bpp or 0) * pixels / 8)
-    low, high = getattr(request.codec(), "qualities", (1, 100))
-    step = 1 if codecs.is_anchor(request.name) else 1 / 16  # what a .vcm header can carry
+    codec = request.codec()
+    low, high, step = (*codec.qualities, 1) if codecs.is_anchor(request.name) else codec.quality_range
     return fit(lambda quality: encode(request.codec(quality)), target, low, high, step, str(source))
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from icm.bitstream import Header, StreamError, Times, read, write
+from icm.bitstream import Header, Stream, StreamError, Times, read, write
 
 WEIGHTS = b"\x01" * 8
 
@@ -21,7 +21,7 @@ WEIGHTS = b"\x01" * 8
 class Fake:
     """Quality 1 … 100, continuous in sixteenths."""
 
-    name, suffix = "fake", ".vcm"
+    name, suffix, quality_range = "fake", ".vcm", (1.0, 100.0, 1 / 16)
 
     def __init__(self, quality: float | None = None, weights: str | None = None) -> None:
         self.quality = 50.0 if quality is None else quality
@@ -34,53 +34,38 @@ class Fake:
         header = Header("picture", width, height, self.name, WEIGHTS, bytes([self.step]))
         return write(header, [self._pack(half) for half in np.array_split(picture, 2)])
 
-    def decode(self, data: bytes) -> np.ndarray:
-        return self.decode_partial(data, strict=True)[0]
+    def decode(self, data: Any) -> np.ndarray:
+        with read(data) as stream:
+            return self.decode_partial(stream, 0, strict=True)[0]
 
-    def decode_partial(self, data: bytes, strict: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        with read(data, partial=not strict) as stream:
-            head = stream.header
-            picture = np.full((head.height, head.width, 3), 128, np.uint8)
-            damage = np.zeros((head.height, head.width), bool)
-            for i, rows in enumerate(np.array_split(np.arange(head.height), 2)):
-                try:
-                    picture[rows] = self._unpack(stream.section(i), (len(rows), head.width, 3), head.parameters[0])
-                except StreamError:
-                    if strict:
-                        raise
-                    damage[rows] = True
-            return picture, damage
-
-    def encode_clip(self, frames: Iterable[tuple[np.ndarray, Fraction]]) -> bytes:
-        sections, times, shape = [], [], (0, 0, 0)
-        for frame, time_s in frames:
-            sections.append(self._pack(frame))
-            times.append(time_s)
+    def encode_clip(self, frames: Iterable[tuple[np.ndarray, int]], base: Fraction) -> bytes:
+        sections, ticks, shape = [], [], (0, 0, 0)
+        for frame, tick in frames:
+            sections += [self._pack(half) for half in np.array_split(frame, 2)]
+            ticks.append(tick)
             shape = frame.shape
-        base = Fraction(1, int(np.lcm.reduce([time.denominator for time in times])))
-        header = Header("clip", shape[1], shape[0], self.name, WEIGHTS, bytes([self.step]),
-                        times=Times.of([int(time / base) for time in times], base))  # fmt: skip
+        header = Header("clip", shape[1], shape[0], self.name, WEIGHTS, bytes([self.step]), times=Times.of(ticks, base))
         return write(header, sections)
 
-    def decode_clip(self, source: Any, start: int, stop: int) -> Iterator[tuple[np.ndarray, Fraction]]:
-        for frame, time_s, damage in self.decode_clip_partial(source, start, stop):
-            if damage.any():
-                raise StreamError("damaged: a frame does not match its CRC32C")
-            yield frame, time_s
+    def decode_clip(self, source: Any, start: int, stop: int) -> Iterator[tuple[np.ndarray, int]]:
+        with read(source) as stream:
+            for frame in range(start, stop):
+                yield self.decode_partial(stream, frame, strict=True)[0], int(stream.header.times.ticks[frame])
 
-    def decode_clip_partial(
-        self, source: Any, start: int, stop: int
-    ) -> Iterator[tuple[np.ndarray, Fraction, np.ndarray]]:
-        with read(source, partial=True) as stream:
-            head = stream.header
-            assert head.times is not None
-            for i in range(start, stop):
-                damage = np.zeros((head.height, head.width), bool)
-                try:
-                    frame = self._unpack(stream.section(i), (head.height, head.width, 3), head.parameters[0])
-                except StreamError:
-                    frame, damage = np.full((head.height, head.width, 3), 128, np.uint8), ~damage
-                yield frame, int(head.times.ticks[i]) * head.times.base, damage
+    def decode_partial(
+        self, stream: Stream, frame: int = 0, strict: bool = False
+    ) -> tuple[np.ndarray, dict[tuple[int, int, int, int], str]]:
+        head = stream.header
+        picture, damage = np.full((head.height, head.width, 3), 128, np.uint8), {}
+        for i, rows in enumerate(np.array_split(np.arange(head.height), 2)):
+            try:
+                data = stream.section(2 * frame + i)
+                picture[rows] = self._unpack(data, (len(rows), head.width, 3), head.parameters[0])
+            except StreamError as error:
+                if strict:
+                    raise
+                damage[int(rows[0]), int(rows[-1]) + 1, 0, head.width] = str(error)
+        return picture, damage
 
     def _pack(self, pixels: np.ndarray) -> bytes:
         return zlib.compress((pixels // self.step).tobytes())
