@@ -1,0 +1,42 @@
+# Everything sets itself up from nothing into .venv (Python 3.11 or later, package registries only).
+#   make demo    the whole flow on drawn scenes, no download of data: runs/demo/report.html
+#   make test    the tests; VCM_SHARED names the data folder (default ../shared), ARGS goes to pytest
+#   make lint    ruff and mypy
+#   make bench   speed and rate against peers, side by side (not part of the tests)
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+RUN := $(VENV)/bin/python
+# the stamp's name carries what was asked for, so that set-up happens once for each state of the two files
+STAMP := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt | cksum | tr ' ' -)
+
+.PHONY: demo test lint bench setup clean
+.DELETE_ON_ERROR:
+
+setup: $(STAMP)
+
+$(STAMP):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vcm: needs Python 3.11 or later; name one: make PYTHON=python3.11")'
+	@echo "setting up $(VENV) (a few minutes, once)" >&2
+	@$(PYTHON) -m venv $(VENV) || { echo "vcm: no venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@rm -f $(VENV)/.ready-*
+	@touch $@
+
+demo: $(STAMP)
+	$(RUN) -m pipelines demo -o runs/demo $(ARGS)
+
+# two processes with one thread each: as many as the machine that this is made for has cores
+test: $(STAMP)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist worksteal $(ARGS)
+
+lint: $(STAMP)
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+
+bench: $(STAMP)
+	$(RUN) -m benchmarks $(ARGS)
+
+clean:
+	rm -rf $(VENV) runs build *.egg-info
