@@ -1,7 +1,7 @@
 """Segment Anything (Kirillov et al., ICCV 2023) through the segment-anything package: `sam:vit_h|vit_l|vit_b`.
 
-alpha is the generator's `pred_iou_thresh`: masks whose predicted IoU is above it are kept; a lower alpha keeps more
-masks and so draws more edges.
+alpha is the generator's `pred_iou_thresh`: masks whose predicted IoU is above it are kept (at 0, all of
+them, as upstream has it); a lower alpha keeps more masks and so draws more edges.
 
 Shapes: picture (H, W, 3) uint8 RGB, masks (N, H, W) bool, label map (H, W) int32.
 """
@@ -89,7 +89,7 @@ class Sam(Segmenter):
         # all. Not so across crops, where it goes by the crop's size, nor after small regions are mended.
         if self.options.crop_n_layers == 0 and self.options.min_mask_region_area == 0:
             lowest = self.masks(picture, min(wanted))
-            found = [[mask for mask in lowest if mask["predicted_iou"] > alpha] for alpha in wanted]
+            found = [[mask for mask in lowest if alpha <= 0 or mask["predicted_iou"] > alpha] for alpha in wanted]
         else:
             found = [self.masks(picture, alpha) for alpha in wanted]
         shape = (picture.shape[0], picture.shape[1])

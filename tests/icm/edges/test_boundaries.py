@@ -23,9 +23,7 @@ def near_a_change(labels: np.ndarray) -> np.ndarray:
     """Pixels whose 3x3 neighbourhood holds more than one label."""
     padded = np.pad(labels, 1, mode="edge")
     shape = labels.shape
-    return np.any(
-        [padded[y : y + shape[0], x : x + shape[1]] != labels for y in range(3) for x in range(3)], axis=0
-    )
+    return np.any([padded[y : y + shape[0], x : x + shape[1]] != labels for y in range(3) for x in range(3)], axis=0)
 
 
 @pytest.mark.parametrize("method", METHODS)
