@@ -16,6 +16,7 @@ from torch import Tensor
 
 from icm.bitstream import Decoder, Encoder
 from icm.codecs.layers import STRIDE
+from icm.codecs.release import Release
 from icm.prior.dual import BITS, step_mask
 from icm.quality import INVERSE_BITS, SCALE_COUNT, STEPS, interpolate, to_code
 
@@ -29,14 +30,13 @@ class Coder(Protocol):
 class PictureCoder:
     """Weights ready for coding. It keeps no state between calls."""
 
-    def __init__(self, release: Any, model: Any | None = None) -> None:
+    def __init__(self, release: Release) -> None:
         self.release = release
-        self.model = (model or release.model()).eval()
-        self.model = self.model.to(memory_format=torch.channels_last)
-        self.prior = release.model().prior.coding() if model is not None else self.model.prior.coding()
+        self.model = release.transforms().to(memory_format=torch.channels_last)
+        self.prior = self.model.prior.coding()
         self.hyper_tables, self.scale_tables = release.tables("hyper"), release.tables("scales")
         self.inverse, self.offset = release.tensors["quality.inverse"], release.tensors["quality.offset"]
-        self.medians = self.model.entropy_bottleneck.quantiles[:, 0, 1].detach().float()
+        self.medians = release.tensors["entropy_bottleneck.quantiles"][:, 0, 1].float()
         depths = self.model.settings["depths"]
         # Receptive field beyond a latent's own 16×16 pixels: k//2 a block at each stride, and the 3×3 stem or head.
         self.margin = int(np.ceil((1 + 2 * depths[0]) / 4 + 2 * depths[1] / 2 + depths[2])) + 1

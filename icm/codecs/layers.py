@@ -17,8 +17,6 @@ from torch import Tensor, nn
 from icm.quality import progress
 
 STRIDE = 16
-SYNTHESIS_MARGIN = 12  # latents: beyond the receptive field of g_s, so that a tile with this margin decodes as the whole
-ANALYSIS_MARGIN = 192  # pixels: the same of g_a
 
 
 class Block(nn.Module):
@@ -51,7 +49,7 @@ class QualityGain(nn.Module):
 class Analysis(nn.Module):
     """g_a. x (B, 3, H, W) in [0, 1], H and W multiples of 16 → y (B, M, H/16, W/16)."""
 
-    def __init__(self, latent: int, widths: tuple[int, int, int], depths: tuple[int, int, int]) -> None:
+    def __init__(self, latent: int, widths: tuple[int, ...], depths: tuple[int, ...]) -> None:
         super().__init__()
         a, b, c = widths
         self.stem = nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(48, a, 3, padding=1), *(Block(a) for _ in range(depths[0])))
@@ -66,7 +64,7 @@ class Analysis(nn.Module):
 class Synthesis(nn.Module):
     """g_s. y_hat (B, M, h, w) → x_hat (B, 3, 16·h, 16·w), not clamped."""
 
-    def __init__(self, latent: int, widths: tuple[int, int, int], depths: tuple[int, int, int]) -> None:
+    def __init__(self, latent: int, widths: tuple[int, ...], depths: tuple[int, ...]) -> None:
         super().__init__()
         a, b, c = widths
         self.entry = nn.Conv2d(latent, c, 1)

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from icm.bitstream import Tables
-from icm.bitstream.build_tables import gaussian
+from icm.bitstream.build_tables import from_pmfs, gaussian
 from icm.prior.integer import IntegerConv2d
 from icm.quality import scale_table
 
@@ -98,33 +98,42 @@ class Release:
 
         if settings and {**self.settings, **settings} != self.settings:
             raise ValueError(f"weights of {self.settings} cannot serve a network of {settings}")
-        model = SaIcmS(**self.settings)
-        state = {name: t.float() if t.is_floating_point() else t for name, t in self.tensors.items() if not name.startswith(("quality.", "tables."))}
+        return self._fill(SaIcmS(**self.settings))
+
+    def transforms(self) -> Any:
+        """What coding needs of the network, in evaluation mode."""
+        from icm.codecs.transforms import Transforms
+
+        return self._fill(Transforms(**self.settings))
+
+    def _fill(self, network: Any) -> Any:
+        wanted = {name for name in network.state_dict() if not name.startswith("gaussian_conditional.") and "._" not in name}
+        state = {name: self.tensors[name].float() for name in wanted & set(self.tensors)}
         for name in [n for n in state if n.endswith(".weight_bits")]:
             prefix, bits = name.removesuffix("weight_bits"), int(state[name])
-            layer = model.get_submodule(prefix.rstrip("."))
+            layer = network.get_submodule(prefix.rstrip("."))
+            state[name] = self.tensors[name]
             state[prefix + "weight"] = (state[prefix + "weight"].double() * 2.0**-bits).float()
             state[prefix + "bias"] = (state[prefix + "bias"].double() * 2.0 ** -(bits + layer.in_bits)).float()
+        if missing := sorted(wanted - set(state)):
+            raise ValueError(f"weights do not fit the network: no {', '.join(missing[:3])}")
         try:
             # Not CompressAI's own method, which wants the tables of its coder; ours are in the release.
-            missing, unexpected = torch.nn.Module.load_state_dict(model, state, strict=False)
+            nn.Module.load_state_dict(network, state, strict=False)
         except RuntimeError as error:
             raise ValueError(f"weights do not fit the network: {str(error).splitlines()[-1].strip()}") from None
-        missing = [name for name in missing if not name.startswith("gaussian_conditional.") and "._" not in name]
-        if missing or unexpected:
-            raise ValueError(f"weights do not fit the network: {', '.join([*missing, *unexpected][:3])} missing or unknown")
-        return model.eval()
+        return network.eval()
 
     def tables(self, name: str) -> Tables:
         """"hyper" (one table a channel of z) or "scales" (one a standard deviation)."""
         keys = ("frequencies", "sizes", "offsets")
         return Tables.from_arrays({key: self.tensors[f"tables.{name}.{key}"].numpy() for key in keys})
 
-    def picture_coder(self, model: Any | None = None) -> Any:
+    def picture_coder(self) -> Any:
         """What codes pictures with these weights."""
         from icm.codecs.coding import PictureCoder
 
-        return PictureCoder(self, model)
+        return PictureCoder(self)
 
 
 def find(weights: str | os.PathLike[str]) -> Path:
@@ -145,7 +154,14 @@ def scale_tables() -> Tables:
 
 
 def hyper_tables(bottleneck: Any) -> Tables:
-    """CompressAI's quantised CDFs of the factorised density, a table a channel; the symbols are relative to the medians."""
-    bottleneck.update(force=True)
-    rows = [cdf[:length].diff().numpy() for cdf, length in zip(bottleneck._quantized_cdf, bottleneck._cdf_length, strict=True)]
-    return Tables(rows, bottleneck._offset.numpy())
+    """The factorised density of CompressAI's EntropyBottleneck, a table a channel; symbols are relative to the medians.
+
+    Integrated here rather than by its `update()`, so that a table is as long as its tails are worth, not as long as the
+    auxiliary loss has brought the quantiles to by now.
+    """
+    reach = 64
+    medians = bottleneck.quantiles[:, :, 1:2].detach()
+    with torch.no_grad():
+        likelihood, _, _ = bottleneck._likelihood(medians + torch.arange(-reach, reach + 1.0, device=medians.device))
+    pmfs = likelihood[:, 0].double().cpu().numpy()
+    return from_pmfs([pmf / max(pmf.sum(), 1.0) for pmf in pmfs], [-reach] * len(pmfs))

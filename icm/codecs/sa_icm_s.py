@@ -9,18 +9,25 @@ Trained on edges it is SA-ICM's loss (arXiv 2403.04173, Eq. 5) on our own networ
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from compressai.entropy_models import EntropyBottleneck, GaussianConditional
-from compressai.models import CompressionModel
 from torch import Tensor
 
-from icm.codecs.layers import STRIDE, Analysis, HyperAnalysis, Synthesis
-from icm.prior import DualPrior, ste_round
+from icm.codecs.layers import STRIDE
+from icm.codecs.transforms import Transforms
+from icm.prior import ste_round
 from icm.prior.dual import step_mask
 from icm.quality import LOG_STEP, SCALE_COUNT, SCALE_LOWEST, Gains, scale_table
+
+with warnings.catch_warnings():
+    # CompressAI's point-cloud dependency announces deprecations of torch on import: nothing a user of ours can act on.
+    warnings.simplefilter("ignore")
+    from compressai.entropy_models import EntropyBottleneck, GaussianConditional
+    from compressai.models import CompressionModel
 
 DEFAULT_QUALITY = 30.0
 
@@ -37,14 +44,12 @@ class SaIcmS(CompressionModel):
 
     def __init__(
         self, latent: int = 128, hyper: int = 64, prior_width: int = 96,
-        widths: tuple[int, int, int] = (64, 128, 192), depths: tuple[int, int, int] = (2, 4, 3),
+        widths: Sequence[int] = (64, 128, 192), depths: Sequence[int] = (2, 4, 3),
     ) -> None:
         super().__init__()
-        self.settings = {"latent": latent, "hyper": hyper, "prior_width": prior_width, "widths": list(widths), "depths": list(depths)}
-        self.g_a = Analysis(latent, tuple(widths), tuple(depths))
-        self.g_s = Synthesis(latent, tuple(widths), tuple(depths))
-        self.h_a = HyperAnalysis(latent, hyper, prior_width)
-        self.prior = DualPrior(latent, hyper, prior_width)
+        parts = Transforms(latent, hyper, prior_width, widths, depths)
+        self.settings = parts.settings
+        self.g_a, self.g_s, self.h_a, self.prior = parts.g_a, parts.g_s, parts.h_a, parts.prior
         self.gains = Gains(latent)
         self.entropy_bottleneck = EntropyBottleneck(hyper)
         self.gaussian_conditional = GaussianConditional(scale_table().float().tolist(), scale_bound=SCALE_LOWEST)
@@ -103,7 +108,7 @@ class SaIcmS(CompressionModel):
         """Make the integer tables from the trained densities. Returns True, as CompressAI does when something changed."""
         from icm.codecs.release import Release
 
-        self._coding = Release.from_model(self).picture_coder(self)
+        self._coding = Release.from_model(self).picture_coder()
         return True
 
     def compress(self, x: Tensor, quality: float = DEFAULT_QUALITY) -> dict[str, Any]:
