@@ -74,9 +74,9 @@ def render(scene: Scene, background: Background, rng: np.random.Generator, index
     items = scene.at(t)
     cast, contact = _fall(scene, items, background.labels.shape)
     cloud = 1 - 0.18 * (1 + np.sin(0.35 * t)) / 2 if t else 1.0  # passing clouds
-    dark = np.where(background.ground, 1 - np.float32(cloud) * (1 - cast), np.float32(1 - cloud))[..., None]
+    dark = np.where(background.ground, 1 - np.float32(cloud) * (1 - cast), np.float32(1 - cloud))
     image = background.lit + (background.shaded - background.lit) * dark
-    image *= 1 - np.float32(0.42) * (contact * background.ground)[..., None]
+    image *= 1 - np.float32(0.42) * (contact * background.ground)
     segments = background.labels.copy()
     whole: dict[int, float] = {}
     inside: dict[int, float] = {}
@@ -88,17 +88,21 @@ def render(scene: Scene, background: Background, rng: np.random.Generator, index
             continue
         h, w = patch.opacity.shape
         box = np.s_[patch.y:patch.y + h, patch.x:patch.x + w]
-        image[box] = image[box] * (1 - patch.opacity[..., None]) + patch.colour
+        part = image[(slice(None), *box)]
+        part *= 1 - patch.opacity
+        part += patch.colour
         covered = patch.coverage >= 0.5
         segments[box][covered] = name
         categories[name] = item.category
         whole[name] = whole.get(name, 0) + float(covered.sum())
         inside[name] = max(inside.get(name, 0), patch.inside)
-    image = cv2.GaussianBlur(image, (0, 0), light.blur)
     grain = noise(0.0, 3)
-    for channel in range(3):
-        image[..., channel] += np.float32(light.noise / 255) * tiled(grain, rng, segments.shape)
-    values = np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8)
+    planes = []
+    for plane in image:
+        noisy = cv2.GaussianBlur(plane, (0, 0), light.blur) * 255
+        noisy += np.float32(light.noise) * tiled(grain, rng, segments.shape)
+        planes.append(np.clip(noisy + 0.5, 0, 255).astype(np.uint8))
+    values = cv2.merge(planes)
 
     instances = []
     present = {int(i) for i in np.flatnonzero(np.bincount(segments.ravel()))}

@@ -47,7 +47,7 @@ class Shape:
         self._add("veil", points, colour)
 
     def limb(self, a: np.ndarray, b: np.ndarray, ra: float, rb: float, colour: np.ndarray) -> None:
-        self._add("limb", np.stack([a, b]), colour, (ra, rb))
+        self._add("limb", np.array([a, b]), colour, (ra, rb))
 
     def stroke(self, points: np.ndarray, radius: float, colour: np.ndarray) -> None:
         self._add("stroke", points, colour, (radius,))
@@ -63,7 +63,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Patch:
-    """What an object covers: colour (h, w, 3) premultiplied, opacity and coverage (h, w) in [0, 1]; top left x, y."""
+    """What an object covers: colour (3, h, w) premultiplied, opacity and coverage (h, w) in [0, 1]; top left x, y."""
 
     x: int
     y: int
@@ -74,7 +74,10 @@ class Patch:
 
 
 def _hull(a: np.ndarray, b: np.ndarray, ra: float, rb: float) -> np.ndarray:
-    return cv2.convexHull(np.concatenate([a + ra * CIRCLE, b + rb * CIRCLE]).astype(np.float32))[:, 0]
+    balls = np.empty((2 * len(CIRCLE), 2), np.float32)
+    balls[:len(CIRCLE)] = a + ra * CIRCLE
+    balls[len(CIRCLE):] = b + rb * CIRCLE
+    return cv2.convexHull(balls)[:, 0]
 
 
 def _outline(part: tuple, pixels: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, float]:
@@ -82,7 +85,7 @@ def _outline(part: tuple, pixels: np.ndarray, scale: np.ndarray) -> tuple[np.nda
     kind, a, b, _, radii, _ = part
     if kind == "limb":
         return _hull(pixels[a], pixels[a + 1], radii[0] * scale[a], radii[1] * scale[a + 1]), 0.0
-    return pixels[a:b], 2 * radii[0] * scale[a:b].mean() if kind == "stroke" else 0.0
+    return pixels[a:b], radii[0] * (scale[a] + scale[b - 1]) if kind == "stroke" else 0.0
 
 
 def rasterise(shape: Shape, camera: Camera, light: Light, grain: int = 0) -> Patch | None:
@@ -93,19 +96,20 @@ def rasterise(shape: Shape, camera: Camera, light: Light, grain: int = 0) -> Pat
     eye = np.array([0, 0, camera.height])
     # What has no normal is lit as the side one sees, half from above.
     factors = light.factor(np.array([UNKNOWN if part[5] is None else part[5] for part in shape.parts]))
+    colours = np.array([part[3] for part in shape.parts]) * factors
+    toned = np.minimum(colours * (1.06 + 0.35 * light.sun_rgb.mean()), 1)
+    shift = np.array([light.sun[0], -abs(light.sun[2]) * 0.5]) * 0.38
     drawn = []
-    for part, bright in zip(shape.parts, factors, strict=True):
-        kind, a, b, colour, _, normal = part
+    for part, colour, tone in zip(shape.parts, np.minimum(colours, 1), toned, strict=True):
+        kind, a, b, _, _, normal = part
         if normal is not None and normal @ (eye - points[a]) <= 0:
             continue
         polygon, width = _outline(part, pixels, scale)
-        drawn.append((kind, polygon, width, np.minimum(colour * bright, 1)))
+        drawn.append((kind, polygon, width, colour))
         if kind == "limb" and scale[a] * part[4][0] > 1.5:  # a second, brighter tone towards the sun
-            shift = np.array([light.sun[0], -abs(light.sun[2]) * 0.5]) * 0.38
-            radii = np.array(part[4]) * scale[a:b]
-            polygon = _hull(*(pixels[a:b] + shift * radii[:, None]), *(0.55 * radii))
-            gain = 1.06 + 0.35 * float(light.sun_rgb.mean())
-            drawn.append((kind, polygon, 0.0, np.minimum(colour * bright * gain, 1)))
+            ra, rb = part[4][0] * scale[a], part[4][1] * scale[a + 1]
+            polygon = _hull(pixels[a] + ra * shift, pixels[a + 1] + rb * shift, 0.55 * ra, 0.55 * rb)
+            drawn.append((kind, polygon, 0.0, tone))
     if not drawn:
         return None
     corners = np.concatenate([p for _, p, _, _ in drawn])
@@ -117,10 +121,11 @@ def rasterise(shape: Shape, camera: Camera, light: Light, grain: int = 0) -> Pat
         return None
     inside = float((x1 - x0) * (y1 - y0) / max(np.prod(high - low), 1e-6))
     times = 4 if max(x1 - x0, y1 - y0) < 90 else 3 if max(x1 - x0, y1 - y0) < 180 else 2
+    corner = np.array([x0, y0])
     canvas = np.zeros(((y1 - y0) * times, (x1 - x0) * times, 4), np.uint8)
     for kind, polygon, width, colour in drawn:
         # Four fractional bits; half a pixel because pixel centres lie at .5 in the camera's coordinates.
-        fixed = np.round(((polygon - (x0, y0)) * times - 0.5) * 16).astype(np.int32)
+        fixed = (((polygon - corner) * times - 0.5) * 16).round().astype(np.int32)
         r, g, b = (255 * colour * (VEIL / 255 if kind == "veil" else 1)).tolist()
         value = (r, g, b, VEIL if kind == "veil" else 255)
         if kind == "stroke":
@@ -129,10 +134,11 @@ def rasterise(shape: Shape, camera: Camera, light: Light, grain: int = 0) -> Pat
             cv2.fillPoly(canvas, [fixed], value, cv2.LINE_8, 4)
     size = (x1 - x0, y1 - y0)
     coverage = cv2.resize((canvas[..., 3] > 0).astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    small = cv2.resize(canvas, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    red, green, blue, alpha = (np.float32(1 / 255) * p for p in cv2.split(cv2.resize(canvas, size,
+                                                                                      interpolation=cv2.INTER_AREA)))
     fabric = tiled(noise(0.7), np.random.default_rng(grain), (y1 - y0, x1 - x0))
-    colour = small[..., :3] * np.maximum(1 + shape.grain * fabric[..., None], 0.1)
-    return Patch(int(x0), int(y0), colour, small[..., 3], coverage, min(1.0, inside))
+    colour = np.stack([red, green, blue]) * np.maximum(1 + shape.grain * fabric, np.float32(0.1))
+    return Patch(int(x0), int(y0), colour, alpha, coverage, min(1.0, inside))
 
 
 def shadow(shape: Shape, camera: Camera, light: Light, mask: np.ndarray) -> None:
@@ -143,14 +149,15 @@ def shadow(shape: Shape, camera: Camera, light: Light, mask: np.ndarray) -> None
     fallen[:, 2] = 0
     seen = (fallen - (0, 0, camera.height)) @ camera.axes[2] > 0.5
     pixels, depth = camera.project(fallen)
+    pixels = np.clip(pixels, -8000, 8000)
     scale = camera.focal / depth
+    whole = bool(seen.all())
     for part in shape.parts:
         kind, a, b, _, _, _ = part
-        if kind == "veil" or not seen[a:b].all():
+        if kind == "veil" or not (whole or seen[a:b].all()):
             continue
         polygon, width = _outline(part, pixels, scale)
-        polygon = np.clip(polygon, -4000, 4000)
-        fixed = np.round(polygon * 16 - 8).astype(np.int32)
+        fixed = (polygon * 16 - 8).round().astype(np.int32)
         if kind == "stroke":
             cv2.polylines(mask, [fixed], False, (255,), max(1, round(width)), cv2.LINE_AA, 4)
         else:
