@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
         todo = book.plan(names, refusals)
         return _report(arguments, book, refusals, len(names), len(todo), len(names) - len(todo) - len(refusals))
     make_folder(output)
-    with Lock(output):
+    with Lock(output), book:
         book.load()  # again: another run may just have ended
         todo = book.plan(names, refusals)
         already = len(names) - len(todo) - len(refusals)

@@ -224,6 +224,13 @@ class Book:
         for rows in self._unfinished():
             self.rows[rows[0]["picture"]] = rows
 
+    def __enter__(self) -> Book:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
     def _unfinished(self) -> Iterator[list[dict[str, Any]]]:
         """Rows of a run that was killed, a picture a line; a last line that was not written whole is passed over."""
         if self.journal.exists():

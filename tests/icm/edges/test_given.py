@@ -205,7 +205,7 @@ def test_settings_notice_other_labels(panoptic):
 
 
 def test_real_bsds_drawings_agree_with_their_own_boundaries(shared):
-    """The .mat files carry the annotators' boundaries too, thinned: ours lie within two pixels of them, theirs of ours."""
+    """The .mat files carry the annotators' boundaries too, thinned: each lies within two pixels of ours."""
     from scipy.io import loadmat
     from scipy.ndimage import maximum_filter
 

@@ -1,5 +1,7 @@
 """Masks to label maps: what is seen where masks overlap, and the refinement of several maps."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -33,7 +35,7 @@ def test_the_order_is_total(pairs):
     areas, scores = [area for area, _ in pairs], [score for _, score in pairs]
     order = painting_order(areas, scores)
     assert sorted(order) == list(range(len(pairs)))
-    for low, high in zip(order, order[1:], strict=False):
+    for low, high in itertools.pairwise(order):
         assert (-areas[low], scores[low], -low) < (-areas[high], scores[high], -high)
 
 
