@@ -1,6 +1,6 @@
 """The network of `mask-rcnn-scenes`: Mask R-CNN small enough for a CPU.
 
-    x (B, 3, H, W) ──backbone──▶ strides 4 8 16 32 ──FPN, 64 channels──▶ RPN ──proposals──▶ box head ─▶ boxes, classes
+    x (B, 3, H, W) ──backbone──▶ strides 4 8 16 32 ──FPN, 48 channels──▶ RPN ──proposals──▶ box head ─▶ boxes, classes
                                                                                     └─────▶ mask head ─▶ 28×28 masks
 
 Mask R-CNN: He et al. 2017 (arXiv 1703.06870); FPN: Lin et al. 2017. Heads, samplers and losses are torchvision's.
@@ -89,7 +89,7 @@ class SceneMaskRCNN(nn.Module):
     """
 
     def __init__(self, widths: tuple[int, int, int, int] = (32, 64, 128, 160),
-                 depths: tuple[int, int, int, int] = (1, 2, 2, 1), channels: int = 64, hidden: int = 192) -> None:
+                 depths: tuple[int, int, int, int] = (1, 2, 2, 1), channels: int = 48, hidden: int = 192) -> None:
         super().__init__()
         classes = len(CLASSES) + 1
         self.backbone = Backbone(widths, depths, channels)
@@ -104,7 +104,7 @@ class SceneMaskRCNN(nn.Module):
         box_pool, mask_pool = (MultiScaleRoIAlign(levels, side, 2, canonical_scale=96) for side in (7, 14))
         self.roi_heads = RoIHeads(
             box_pool, TwoMLPHead(channels * 49, hidden), FastRCNNPredictor(hidden, classes), fg_iou_thresh=0.5,
-            bg_iou_thresh=0.5, batch_size_per_image=64, positive_fraction=0.3, bbox_reg_weights=None,
+            bg_iou_thresh=0.5, batch_size_per_image=48, positive_fraction=0.25, bbox_reg_weights=None,
             score_thresh=0.05, nms_thresh=0.5, detections_per_img=40, mask_roi_pool=mask_pool,
             mask_head=MaskRCNNHeads(channels, (channels, channels), 1),
             mask_predictor=MaskRCNNPredictor(channels, channels, classes))

@@ -28,7 +28,7 @@ class Settings:
     batch: int = 4
     width: int = 384
     height: int = 256
-    scenes: int = 2000
+    scenes: int = 1000
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.02
     warmup: float = 0.02
