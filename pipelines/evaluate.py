@@ -111,10 +111,10 @@ def read_settings(arguments: argparse.Namespace) -> Settings:
 def evaluate(settings: Settings, output: Path, resume: bool = False, dry_run: bool = False) -> int:
     """Measure every point of `settings` into `output`; returns the exit code. ValueError for a bad request."""
     from eval.datasets import DATASETS
-    from pipelines.codecs import label
+    from pipelines.codecs import build, label
     from pipelines.points import Bench, Records, readable
     from pipelines.run.atomic import make_folder, write_text
-    from pipelines.run.batch import EXPECTED, Refusals
+    from pipelines.run.batch import Refusals
     from pipelines.run.lock import Lock
     from pipelines.run.provenance import provenance
 
@@ -126,7 +126,8 @@ def evaluate(settings: Settings, output: Path, resume: bool = False, dry_run: bo
     if settings.limit is not None:
         dataset = dataset.take(settings.limit)
     check_tasks(settings, labels=dataset.truth is not None)
-    explicit = [(name, quality) for name, qualities in plan for quality in qualities]
+    # all of them now: an impossible quality or wrong weights are a bad request, not a refused point
+    explicit = [build(name, q, weights=settings.weights.get(name)) for name, qualities in plan for q in qualities]
     if dry_run:
         for name, qualities in plan:
             print(*([label(name, q) for q in qualities] or [f"{name} at the rates of {settings.match}"]))
@@ -135,22 +136,17 @@ def evaluate(settings: Settings, output: Path, resume: bool = False, dry_run: bo
     make_folder(output)
     with Lock(output):
         records = Records(output, resume)
-        model = _model(settings) if settings.tasks else None
+        model, model_hash = _model(settings) if settings.tasks else (None, "")
         refusals = Refusals()
         dataset, content = readable(dataset, refusals)
         origin = provenance()
-        bench = Bench(output, dataset, content, tuple(settings.tasks), model, max(1, settings.batch), settings.seed,
-                      settings.samples, origin["versions"])  # fmt: skip
+        bench = Bench(output, dataset, content, tuple(settings.tasks), model, model_hash, max(1, settings.batch),
+                      settings.seed, settings.samples, origin["versions"])  # fmt: skip
         write_text(output / "config.yaml", _yaml(settings))
         about = {"settings": dataclasses.asdict(settings), "content": content, "pictures": len(dataset),
                  "refused": refusals.items, "categories": dataset.categories, **origin}  # fmt: skip
         write_text(output / "run.json", json.dumps(about, indent=1))
-        measured = []
-        for name, quality in explicit:
-            try:
-                measured.append(_point(bench, records, name, quality, settings.weights.get(name)))
-            except EXPECTED as error:
-                refusals.add(label(name, quality), error)
+        measured = _points(bench, records, explicit, refusals)
         _matched(bench, records, plan, [codec for codec in measured if codec.name == settings.match], refusals)
     refusals.report()
     return refusals.exit_code
@@ -191,34 +187,46 @@ def check_tasks(settings: Settings, labels: bool) -> None:
         raise ValueError(f"--annotations were given without --task; choose from {', '.join(TASKS)}")
 
 
-def _point(bench: Any, records: Any, name: str, quality: float, weights: str | None) -> Any:
-    """Measure one point, unless its records are there; prints a line; returns the codec."""
-    from pipelines.codecs import build, label
+def _points(bench: Any, records: Any, codecs: list[Any], refusals: Any) -> list[Any]:
+    """Measure each codec; one that fails is refused and the others go on; returns those that were measured."""
+    from pipelines.codecs import label
+    from pipelines.run.batch import EXPECTED
+
+    measured = []
+    for codec in codecs:
+        try:
+            _point(bench, records, codec)
+            measured.append(codec)
+        except EXPECTED as error:
+            refusals.add(label(codec.name, codec.quality), error)
+    return measured
+
+
+def _point(bench: Any, records: Any, codec: Any) -> None:
+    """Measure one point, unless its records are there, and print a line."""
+    from pipelines.codecs import label
     from pipelines.points import FIDELITY
 
-    codec = build(name, quality, weights=weights)
+    name = label(codec.name, codec.quality)
     hashes = {bench.record_settings(codec, task) for task in bench.tasks or (FIDELITY,)}
     if hashes <= records.settings():
-        print(f"{label(name, quality):<20} done before")
-        return codec
+        print(f"{name:<20} done before")
+        return
     new = bench.measure(codec)
     records.add(new)
     figures = [f"{new[0].rate_bpp:8.4f} bpp  {new[0].psnr_db:6.2f} dB"]
     figures += [f"{record.task} AP {record.ap:.1f} AP50 {record.ap50:.1f}" for record in new if record.ap is not None]
-    print(f"{label(name, quality):<20} {'  '.join(figures)}")
+    print(f"{name:<20} {'  '.join(figures)}")
     sys.stdout.flush()
-    return codec
 
 
 def _matched(bench: Any, records: Any, plan: list[Any], targets: list[Any], refusals: Any) -> None:
     """The anchors that take the rates of the `targets`."""
-    from pipelines.codecs import label
+    from pipelines.codecs import build
     from pipelines.matching import match
     from pipelines.run.batch import EXPECTED
 
-    for name, qualities in plan:
-        if qualities:
-            continue
+    for name in (name for name, qualities in plan if not qualities):
         if not targets:
             refusals.add(name, "no point of the codec whose rates it should take was measured")
             continue
@@ -227,23 +235,25 @@ def _matched(bench: Any, records: Any, plan: list[Any], targets: list[Any], refu
         except EXPECTED as error:
             refusals.add(name, error)
             continue
-        for quality in found:
-            try:
-                _point(bench, records, name, quality, None)
-            except EXPECTED as error:
-                refusals.add(label(name, quality), error)
+        _points(bench, records, [build(name, quality) for quality in found], refusals)
 
 
-def _model(settings: Settings) -> Any:
-    from eval.models import MODELS  # type: ignore[attr-defined, unused-ignore]
+def _model(settings: Settings) -> tuple[Any, str]:
+    """The task model, proved to work, and the SHA-256 of its weights ("" where they are not a file known here)."""
+    import numpy as np
 
-    if settings.model not in MODELS:
-        raise ValueError(f"--model {settings.model}: unknown; known: {', '.join(MODELS)}")
-    model = MODELS[settings.model](weights=settings.model_weights)
+    from eval.models import build
+    from eval.models.weights import SHIPPED
+    from pipelines.run.provenance import sha256_file
+
+    assert settings.model is not None
+    model = build(settings.model, weights=settings.model_weights)
     for task in settings.tasks:
         if task not in model.tasks:
             raise ValueError(f"--task {task}: {settings.model} does {', '.join(model.tasks)} only")
-    return model
+    model.predict([np.full((64, 64, 3), 128, np.uint8)])  # wrong weights are told now, not after hours of encoding
+    path = Path(settings.model_weights or SHIPPED / f"{settings.model}.safetensors")
+    return model, sha256_file(path) if path.is_file() else ""
 
 
 def _ours(names: list[str]) -> list[str]:

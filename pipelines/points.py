@@ -67,6 +67,7 @@ class Bench:
     content: str
     tasks: tuple[str, ...]
     model: Any = None  # None: no labels, fidelity only
+    model_hash: str = ""  # of its weights
     batch: int = 1
     seed: int = 0
     samples: int = 2  # decoded pictures kept for the report
@@ -132,8 +133,8 @@ class Bench:
         """Decode the files and run the model over them, unless that was done; figures, and the evaluator of AP."""
         model = self.model.name if self.model else "none"
         folder = self.place("predictions", codec)
-        weights = getattr(self.model, "weights_sha256", "") if self.model else ""
-        settings = fingerprint(streams=self.stream_settings(codec), model=model, weights=weights, samples=self.samples)
+        settings = fingerprint(streams=self.stream_settings(codec), model=[model, self.model_hash],
+                               samples=self.samples)  # fmt: skip
         precision = ApEvaluator(self.dataset.truth, self.tasks) if self.model else None
         figures = read_note(folder / f"{model}.figures.json", settings)
         if figures is None:
@@ -175,7 +176,7 @@ class Bench:
 
     def record_settings(self, codec: Any, task: str) -> str:
         """Hash of everything that decides a record: equal hashes, the same point."""
-        model = [self.model.name, getattr(self.model, "weights_sha256", "")] if self.model else []
+        model = [self.model.name, self.model_hash] if self.model else []
         return fingerprint(streams=self.stream_settings(codec), model=model, task=task, seed=self.seed)
 
     def measure(self, codec: Any) -> list[Record]:

@@ -1,4 +1,4 @@
-"""Metrics: pure functions of pictures, predictions, or curves. pycocotools, torch and scipy load on first use."""
+"""Metrics: pure functions of pictures, predictions, or curves. pycocotools, OpenCV and scipy load on first use."""
 
 from eval.metrics.ap import IOU_TYPES, AveragePrecision, average_precision, coco_results
 from eval.metrics.bd import BD, bd_rate

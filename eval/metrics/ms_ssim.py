@@ -9,12 +9,7 @@ size has a value, comparable between codecs on the same pictures, not between pi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 WINDOW, SIGMA = 11, 1.5
@@ -34,29 +29,24 @@ def scales(height: int, width: int) -> tuple[int, int]:
 
 def ms_ssim(original: np.ndarray, decoded: np.ndarray) -> float:
     """MS-SSIM, 0 to 1, of (H, W, 3) uint8 pictures of the same shape."""
-    import torch
-    import torch.nn.functional as F
-
     if original.shape != decoded.shape:
         raise ValueError(f"pictures of different shapes: {original.shape} and {decoded.shape}")
     count, window = scales(*original.shape[:2])
-    x, x_hat = (torch.from_numpy(p.astype(np.float32)).permute(2, 0, 1)[:, None] for p in (original, decoded))
     exponents = [weight * sum(WEIGHTS) / sum(WEIGHTS[:count]) for weight in WEIGHTS[:count]]
-    product = torch.ones(3)
-    with torch.no_grad():
-        for level, exponent in enumerate(exponents):
-            luminance, contrast = _ssim_terms(x, x_hat, window)
-            last = level == count - 1
-            term = (luminance * contrast if last else contrast).mean(dim=(1, 2, 3))
-            product *= torch.relu(term) ** exponent
-            if not last:
-                odd = [length % 2 for length in x.shape[2:]]
-                x, x_hat = (F.avg_pool2d(p, 2, padding=odd) for p in (x, x_hat))
+    x, x_hat = original.astype(np.float32), decoded.astype(np.float32)
+    product = np.ones(3)
+    for level, exponent in enumerate(exponents):
+        luminance, contrast = _ssim_terms(x, x_hat, window)
+        last = level == count - 1
+        term = (luminance * contrast if last else contrast).mean(axis=(0, 1), dtype=np.float64)
+        product *= np.maximum(term, 0.0) ** exponent
+        if not last:
+            x, x_hat = _halve(x), _halve(x_hat)
     return float(product.mean())
 
 
-def _ssim_terms(x: Tensor, x_hat: Tensor, window: int) -> tuple[Tensor, Tensor]:
-    """Luminance and contrast-structure maps, each (3, 1, H - window + 1, W - window + 1)."""
+def _ssim_terms(x: np.ndarray, x_hat: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:
+    """Luminance and contrast-structure maps, each (H - window + 1, W - window + 1, 3)."""
     mu, mu_hat = _blur(x, window), _blur(x_hat, window)
     variance = _blur(x * x, window) - mu * mu
     variance_hat = _blur(x_hat * x_hat, window) - mu_hat * mu_hat
@@ -65,10 +55,17 @@ def _ssim_terms(x: Tensor, x_hat: Tensor, window: int) -> tuple[Tensor, Tensor]:
     return luminance, (2 * covariance + C2) / (variance + variance_hat + C2)
 
 
-def _blur(p: Tensor, window: int) -> Tensor:
-    import torch
-    import torch.nn.functional as F
+def _blur(p: np.ndarray, window: int) -> np.ndarray:
+    """Gaussian means of the whole windows only. OpenCV: on a CPU some fifty times faster than a convolution layer."""
+    import cv2
 
-    taps = torch.exp(-((torch.arange(window) - window // 2) ** 2) / (2 * SIGMA**2))
-    taps = taps / taps.sum()
-    return F.conv2d(F.conv2d(p, taps.reshape(1, 1, -1, 1)), taps.reshape(1, 1, 1, -1))
+    taps = np.exp(-((np.arange(window) - window // 2) ** 2) / (2 * SIGMA**2))
+    taps /= taps.sum()
+    half = window // 2
+    return cv2.sepFilter2D(p, -1, taps, taps)[half : p.shape[0] - half, half : p.shape[1] - half]
+
+
+def _halve(p: np.ndarray) -> np.ndarray:
+    """Means of 2x2 pixels; an odd side gets a zero in front, as avg_pool2d's padding does in the reference."""
+    p = np.pad(p, ((p.shape[0] % 2, 0), (p.shape[1] % 2, 0), (0, 0)))
+    return 0.25 * (p[0::2, 0::2] + p[1::2, 0::2] + p[0::2, 1::2] + p[1::2, 1::2])

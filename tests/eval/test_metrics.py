@@ -30,7 +30,7 @@ def test_ms_ssim_equals_pytorch_msssim(size):
     x_hat = np.clip(x + rng.normal(0, 40, x.shape), 0, 255).astype(np.uint8)
     tensors = [torch.from_numpy(p).permute(2, 0, 1)[None].float() for p in (x, x_hat)]
     expected = float(reference(*tensors, data_range=255))
-    assert ms_ssim(x, x_hat) == pytest.approx(expected, abs=1e-6)
+    assert ms_ssim(x, x_hat) == pytest.approx(expected, abs=1e-5)
 
 
 SMALL = {(1, 1): (1, 1), (4, 90): (1, 3), (11, 11): (1, 11), (20, 20): (1, 11), (21, 21): (2, 11), (160, 400): (4, 11),
