@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -117,3 +119,17 @@ def test_models(vcm) -> None:
     assert {"sa-icm-s", "jpeg", "x265"} <= {codec["name"] for codec in known["codecs"]}
     assert all(len(file["sha256"]) == 64 and file["licence"] for file in known["weights"])
     assert "sa-icm-s" in vcm("models").out
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_examples_of_every_stage_are_accepted(stage: str) -> None:
+    """The command lines in a stage's help parse; words after a gap of three spaces are remarks."""
+    module = importlib.import_module(STAGES[stage])
+    lines = [line.strip() for line in module.EPILOG.replace("\\\n", " ").splitlines()]
+    examples = [line for line in lines if line.startswith(f"vcm {stage}")]
+    assert examples
+    for line in examples:
+        # a remark follows a gap, and so does the rest of a command that was broken in two
+        command = line if "  -" in line else re.split(r" {3,}", line)[0]
+        words = shlex.split(command.partition(" | ")[0])[2:]
+        stage_parser(stage, module).parse_intermixed_args(words)
