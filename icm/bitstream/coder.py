@@ -27,7 +27,7 @@ CAUSE = "the payload is damaged, or it was made with other tables or weights"
 
 # What follows an escape: the bit length (1 to 32) and side of its distance from the table, then the bits under the
 # leading one, 8 at a time. No two entries of these tables are equally likely: were they, one could turn into the other
-# and leave no trace in the state. This costs 0.1 bit an escape. Their last entries stand for nothing and are not written.
+# and leave no trace in the state. This costs 0.1 bit an escape. Their last entries are never written.
 CLASSES, CHUNK = 32, 8
 _tail = [(1 << 14 >> k // 2) + 2 * CLASSES - k for k in range(1, 2 * CLASSES)]
 ESCAPES = Tables(

@@ -21,6 +21,7 @@ WEIGHTS_BYTES = 8
 # Feature bits: an even one is required (a reader that does not know it refuses the file), an odd one is optional.
 SAME_BUILD = 1 << 1  # symbols depend on floats: decodes surely only on the build that encoded it
 FEATURES = {1: "same-build"}
+FEATURE_BITS = 63
 
 _HAS_FEATURES, _HAS_COUNT, _HAS_TIMES, _HAS_COLOUR, _RESERVED = 8, 16, 32, 64, 128
 
@@ -65,8 +66,8 @@ class Header:
             raise ValueError(f"the colour is one of {', '.join(COLOURS)}, not {self.colour!r}")
         if (self.times is None and self.kind in TIMED) or (self.times is not None and self.kind == "picture"):
             raise ValueError(f"a {self.kind} {'needs' if self.kind in TIMED else 'has no'} timestamps")
-        if not 0 <= self.features < 1 << 63:
-            raise ValueError(f"{self.features:#x} is no set of 63 feature bits")
+        if not 0 <= self.features < 1 << FEATURE_BITS:
+            raise ValueError(f"{self.features:#x} is no set of {FEATURE_BITS} feature bits")
 
     @property
     def frames(self) -> int:
@@ -156,7 +157,7 @@ def _features(cursor: Cursor) -> int:
     cursor.mark("feature bits")
     if features == 0:
         raise Damaged("damaged: a field of the header repeats its default value")
-    unknown = [bit for bit in range(0, 63, 2) if features >> bit & 1 and bit not in FEATURES]
+    unknown = [bit for bit in range(0, FEATURE_BITS, 2) if features >> bit & 1 and bit not in FEATURES]
     if unknown:
         bits = ", ".join(map(str, unknown))
         raise Unsupported(f"unsupported: the file needs feature {bits}, which this version does not know: update vcm")

@@ -68,14 +68,14 @@ class Stream:
         self._marks = [("magic", 0, len(MAGIC)), ("version", len(MAGIC), 1), *cursor.marks]
         self._first = len(start) + CRC_BYTES
         self._ends = self._first + np.cumsum(self._lengths)
-        self.size = int(self._ends[-1]) + CRC_BYTES  # bytes that the file should have
+        self.size, self.stored = int(self._ends[-1]) + CRC_BYTES, source.size  # bytes: that it should have, that it has
         if not partial:
             self._check_whole()
 
     def _check_whole(self) -> None:
-        problem = self._length_problem()
+        problem = self.length_problem()
         if problem:
-            raise (Truncated if self._source.size < self.size else Damaged)(problem)
+            raise (Truncated if self.stored < self.size else Damaged)(problem)
         if self.header.kind in CHECKED_ON_OPENING and (problem := self._trailer_problem()):
             raise Damaged(problem)
 
@@ -93,11 +93,9 @@ class Stream:
             raise IndexError(f"{self._source.where}there is no section {i}: the file has {len(self)}")
         length = int(self._lengths[i])
         offset = int(self._ends[i]) - length
-        if offset + length > self._source.size:
-            missing = offset + length - self._source.size
-            raise Truncated(
-                f"{self._source.where}truncated: section {i} lacks {min(missing, length)} of {length} bytes"
-            )
+        if offset + length > self.stored:
+            missing = min(length, offset + length - self.stored)
+            raise Truncated(f"{self._source.where}truncated: section {i} lacks {missing} of {length} bytes")
         data = self._source.read(offset, length)
         if crc32c(data) != self._crcs[i]:
             raise Damaged(f"{self._source.where}damaged: section {i} of {len(self)} does not match its CRC32C")
@@ -120,7 +118,7 @@ class Stream:
     def verify(self) -> list[str]:
         """Everything that is wrong, a line each; empty for an intact file. Reads the whole file."""
         found = list(self.damaged().values())
-        problem = self._length_problem() or self._trailer_problem()
+        problem = self.length_problem() or self._trailer_problem()
         return [*found, problem] if problem else found
 
     def layout(self) -> list[tuple[str, int, int]]:
@@ -130,11 +128,12 @@ class Stream:
         parts += [(f"section {i}", e - n, n) for i, (e, n) in enumerate(zip(ends, self.lengths, strict=True))]
         return [*parts, ("CRC32C of the file", self.size - CRC_BYTES, CRC_BYTES)]
 
-    def _length_problem(self) -> str | None:
-        have = self._source.size
-        if have < self.size:
-            return f"truncated: {have} of {self.size} bytes are here"
-        return f"damaged: {have - self.size} bytes follow the end of the file" if have > self.size else None
+    def length_problem(self) -> str | None:
+        """What is wrong with the number of bytes, if anything; reads nothing."""
+        if self.stored < self.size:
+            return f"truncated: {self.stored} of {self.size} bytes are here"
+        more = self.stored - self.size
+        return f"damaged: {more} bytes follow the end of the file" if more else None
 
     def _trailer_problem(self) -> str | None:
         crc, end = 0, self.size - CRC_BYTES
