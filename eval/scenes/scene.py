@@ -144,7 +144,7 @@ def _path(placer: _Placer, looks: Person | Car | Bicycle, moving: bool) -> tuple
                 if abs(u) > half + 1.5:
                     continue
                 side = 1 if u > 0 else -1  # right-hand traffic
-                u = side * (half / 2 if moving else half - 1.05)
+                u = side * (0.42 * half if moving else half + 0.35)  # parked with two wheels on the kerb
                 heading = along + (0 if side > 0 else np.pi) + rng.normal() * 0.015
             else:
                 heading = along + rng.choice([0, np.pi / 2]) + np.pi * rng.integers(0, 2) + rng.normal() * 0.1
