@@ -78,7 +78,7 @@ def test_info_reads_well(files, capsys):
     out = capsys.readouterr().out
     first = out.splitlines()[0]
     assert first == f"{files['clip']}: clip, 64x48, 50 frames, {files['clip'].stat().st_size} bytes, 0.0230 bpp"
-    for words in ("a-model", "2.000 s, 25 frames per second (constant), 2.0 kbit/s", "bt709", "same-build", "VCM 1.0"):
+    for words in ("a-model", "2.000 s, 25 frames per second (constant), 1.8 kbit/s", "bt709", "same-build", "VCM 1.0"):
         assert words in out
     assert "sections 16 to 49, 0 to 6 bytes" in out
     assert "100.00 %   the whole file" in out

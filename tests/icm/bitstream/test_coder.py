@@ -196,10 +196,10 @@ def test_shapes_types_and_many_tables():
     [[0.5], [np.nan], [np.inf], [-np.inf], [2.0**31], [-(2.0**31) - 512], [2**31], [-(2**31) - 1], ["a"], [0, 1]],
 )
 def test_what_is_no_int32_raises(symbols):
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ValueError, match="symbols"):
         Encoder().code(TABLES, [3], np.array(symbols))
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 @pytest.mark.parametrize("index", [[-1], [21], [0.5], [2**40]])
@@ -213,10 +213,10 @@ def test_indices_outside_the_tables_raise(index):
 def test_extreme_symbols_are_fast():
     symbols = np.where(np.arange(200_000) % 2, 2**31 - 1, -(2**31))
     index = np.full(symbols.shape, 5)
-    start = time.perf_counter()
+    start = time.process_time()
     payload = encoded(index, symbols)
     assert (decoded(payload, index) == symbols).all()
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
     assert len(payload) < 12 * len(symbols)
 
 
@@ -225,11 +225,11 @@ def test_200k_symbols_take_milliseconds():
     index, symbols = sample(rng, 200_000)
     best = [9.0, 9.0]
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         payload = encoded(index, symbols)
-        middle = time.perf_counter()
+        middle = time.process_time()
         assert (decoded(payload, index) == symbols).all()
-        best = [min(best[0], middle - start), min(best[1], time.perf_counter() - middle)]
+        best = [min(best[0], middle - start), min(best[1], time.process_time() - middle)]
     print(f"\n200,000 symbols: encode {1e3 * best[0]:.1f} ms, decode {1e3 * best[1]:.1f} ms, {len(payload)} bytes")
     assert max(best) < 0.25  # a few milliseconds on a quiet machine
 

@@ -304,7 +304,7 @@ def lies() -> dict[str, bytes]:
 def test_lies_are_refused_quickly_in_little_memory(lie, partial):
     data = lies()[lie]
     tracemalloc.start()
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         if partial and lie in ("a terabyte in a section", "trailing bytes"):
             stream = read(data, partial=True)
@@ -313,7 +313,7 @@ def test_lies_are_refused_quickly_in_little_memory(lie, partial):
             with pytest.raises(StreamError) as caught:
                 read(data, partial=partial)
             assert "\n" not in str(caught.value)
-        seconds, peak = time.perf_counter() - start, tracemalloc.get_traced_memory()[1]
+        seconds, peak = time.process_time() - start, tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert peak < 64 << 20
