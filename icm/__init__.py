@@ -55,3 +55,10 @@ def build(arch: str, weights: Any = None, **settings: Any) -> Any:
     from icm.codecs.sa_icm_s import SaIcmS
 
     return SaIcmS(**settings) if weights is None else Release.load(weights).model(**settings)
+
+
+def describe(header: Any) -> dict[str, Any]:
+    """What the codec's own bytes of a header say, in words, without loading a network. {} where the codec is not ours."""
+    if header.model not in CODECS or len(header.parameters) != 3:
+        return {}
+    return {"quality": int.from_bytes(header.parameters[:2], "little") / 16, "tile_px": 1 << min(header.parameters[2], 15)}

@@ -87,6 +87,10 @@ class HyperAnalysis(nn.Module):
             nn.Conv2d(width, width, 4, stride=2, padding=1), nn.ReLU(),
             nn.Conv2d(width, hyper, 4, stride=2, padding=1),
         )
+        with torch.no_grad():
+            # z must start with a spread of about one quantiser step: narrower, all of it rounds to zero, and a
+            # side channel that says nothing never learns to.
+            self.layers[-1].weight.mul_(8)
 
     def forward(self, y: Tensor) -> Tensor:
         # Large symbols say little more than middling ones about the scale; this keeps h_a's inputs tame at high quality.

@@ -1,0 +1,72 @@
+"""Damaged files through the whole decoder: how many are refused, harmless, or silently wrong.
+
+    python benchmarks/damage.py [PICTURES] [--codec sa-icm-s:30] [--files 2000] [--seed 0]
+
+A third each: bits flipped (1 to 8), truncated, spliced with another picture's file. Half of the flips get their checksums
+repaired, so that the entropy coder has to notice. Every decode runs in this process: a crash would end the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+
+def main() -> None:
+    from icm.bitstream import StreamError, read, write
+    from pipelines.codecs import parse
+    from pipelines.media import list_pictures, read_picture
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    shared = Path(os.environ.get("VCM_SHARED", "../shared"))
+    parser.add_argument("pictures", nargs="?", type=Path, default=shared / "data/coco128/images/val")
+    parser.add_argument("--codec", default="sa-icm-s:30")
+    parser.add_argument("--files", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    codec, rng = parse(arguments.codec), np.random.default_rng(arguments.seed)
+    files = [codec.encode(read_picture(p)[:192, :256]) for p in list_pictures(arguments.pictures)[:16]]
+    right = [codec.decode(data) for data in files]
+    counts: collections.Counter[tuple[str, str]] = collections.Counter()
+    slowest = 0.0
+    for i in range(arguments.files):
+        which = int(rng.integers(len(files)))
+        data, kind = files[which], ("flip", "truncation", "splice")[i % 3]
+        if kind == "flip" and i % 2:
+            kind = "flip, resealed"
+            with read(data) as stream:
+                header, payload = stream.header, bytearray(stream.section(0))
+            for _ in range(int(rng.integers(1, 9))):
+                payload[int(rng.integers(len(payload)))] ^= 1 << int(rng.integers(8))
+            broken = write(header, [bytes(payload)])
+        elif kind == "flip":
+            flipped = bytearray(data)
+            for _ in range(int(rng.integers(1, 9))):
+                flipped[int(rng.integers(len(flipped)))] ^= 1 << int(rng.integers(8))
+            broken = bytes(flipped)
+        elif kind == "truncation":
+            broken = data[: int(rng.integers(len(data)))]
+        else:
+            other = files[int(rng.integers(len(files)))]
+            broken = data[: int(rng.integers(1, len(data)))] + other[int(rng.integers(1, len(other))) :]
+        started = time.perf_counter()
+        try:
+            shown = codec.decode(broken)
+            outcome = "same picture" if broken == data or np.array_equal(shown, right[which]) else "SILENTLY WRONG"
+        except StreamError:
+            outcome = "refused"
+        slowest = max(slowest, time.perf_counter() - started)
+        counts[kind, outcome] += 1
+    for (kind, outcome), count in sorted(counts.items()):
+        print(f"{kind:<16} {outcome:<16} {count}")
+    wrong = sum(count for (_, outcome), count in counts.items() if outcome == "SILENTLY WRONG")
+    print(f"{arguments.files} damaged files: 0 crashes, {wrong} silently wrong, slowest {slowest:.2f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""`vcm demo`: the whole flow on the embedded scenes, with nothing downloaded.
+
+    scenes ─▶ edge maps ─▶ fine-tuned codec ─▶ files ─▶ frames ─▶ detections, masks ─▶ report.html
+
+Each step is a `vcm` command that is printed before it runs, so the demo is also a list of what to type.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import time
+from pathlib import Path
+
+NAME = "demo"
+HELP = "the whole flow on embedded scenes, with nothing downloaded: ends with report.html"
+EPILOG = """\
+examples:
+  vcm demo
+  vcm demo -o runs/mine --pictures 24 --steps 40 --seed 3
+
+The scenes are drawn, the codec is fine-tuned on their edges, every curve is measured from files on disk: the same seed
+gives the same files and figures on the same machine. A second run in the same folder does only what is missing.
+"""
+QUALITIES = (1, 12, 24, 36, 48, 60, 75)
+ANCHORS = ("jpeg", "webp", "x265")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", type=Path, default=Path("runs/demo"), metavar="RUN", help="folder (default runs/demo)")
+    parser.add_argument("--pictures", type=int, default=48, metavar="N", help="scenes to measure on (default 48)")
+    parser.add_argument("--train", type=int, default=120, metavar="N", help="scenes to fine-tune on (default 120)")
+    parser.add_argument("--steps", type=int, default=150, help="of fine-tuning (default 150)")
+    parser.add_argument("--seed", type=int, default=0, help="of scenes and training (default 0)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0, or the exit code of the first command that failed."""
+    from pipelines import cli
+
+    started = time.monotonic()
+    for name in ("pictures", "train", "steps"):
+        if getattr(arguments, name) < 1:
+            raise ValueError(f"--{name} must be at least 1")
+    out: Path = arguments.output
+    draw(out, arguments.pictures, arguments.train, arguments.seed)
+    for words in commands(out, arguments.steps, arguments.seed):
+        print(f"\n$ vcm {shlex.join(words)}", flush=True)
+        code = cli.main(words)
+        if code:
+            return code
+    print(f"\n{out / 'report.html'}: open it in a browser ({time.monotonic() - started:.0f} s)")
+    return 0
+
+
+def draw(out: Path, pictures: int, train: int, seed: int) -> None:
+    """The scenes, in COCO's layout; drawn again when the folder holds others than were asked for."""
+    import json
+
+    from eval import scenes
+
+    for split, name, count in (("train", "train", train), ("demo", "measured", pictures)):
+        folder = out / "scenes" / name
+        note = folder / "scenes.json"
+        wanted = {"split": split, "count": count, "seed": seed}
+        if note.is_file() and json.loads(note.read_text()) == wanted:
+            continue
+        print(f"drawing {count} scenes: {folder}", file=sys.stderr)
+        scenes.write(folder, count, seed=seed, split=split)
+        note.write_text(json.dumps(wanted))
+
+
+def commands(out: Path, steps: int, seed: int) -> list[list[str]]:
+    """The words after `vcm`, in order."""
+    train, measured = out / "scenes" / "train", out / "scenes" / "measured"
+    edges, codec, evaluation = out / "edges", out / "codec", out / "evaluation"
+    data = f"settings.data=[{{pictures: {train / 'images'}, masks: {edges}}}]"
+    rates = ",".join(map(str, QUALITIES))
+    return [
+        ["edges", f"{train / 'images'}", "-o", f"{edges}", "--segmenter", f"labels:{train / 'annotations' / 'panoptic.json'}",
+         "--dilate", "3", "--preview", "4"],
+        ["train", f"{Path(__file__).parent / 'configs' / 'demo.yaml'}", data, f"trainer.seed={seed}", "-o", f"{codec}",
+         "--steps", f"{steps}", "--resume"],
+        ["evaluate", "--images", f"{measured / 'images'}", "--annotations", f"{measured / 'annotations' / 'instances.json'}",
+         "--codec", f"sa-icm-s:{rates}", *ANCHORS, "--match", "sa-icm-s", "--weights", f"sa-icm-s={codec / 'model.safetensors'}",
+         "--task", "detection,instances", "--model", "mask-rcnn-scenes", "--seed", f"{seed}", "-o", f"{evaluation}", "--resume"],
+        ["report", f"{evaluation}", "-o", f"{out / 'report.html'}", "--title", "Demo: what a detector keeps, at which rate"],
+    ]  # fmt: skip
