@@ -15,6 +15,7 @@ from typing import IO, Any
 import numpy as np
 
 from icm.edges.boundaries import check_options, edge_map
+from icm.edges.labels import count_labels
 from icm.edges.preview import row as preview_row
 from icm.edges.segmenters import Segmenter, build
 from pipelines.media import read_picture
@@ -115,7 +116,7 @@ def draw(job: Job, segmenter: Segmenter, settings: Settings, output: Path) -> Dr
                 "width": picture.shape[1],
                 "height": picture.shape[0],
                 "edge_fraction": round(float(drawn.mean()), 6),
-                "labels": len(np.setdiff1d(labels, 0)),
+                "labels": count_labels(labels),
             }
         )
     return Drawn(job, rows, preview_row(picture, maps, edges) if job.preview else None)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from icm.edges.boundaries import changes
-from icm.edges.labels import label_map, painting_order, refine
+from icm.edges.labels import count_labels, label_map, painting_order, refine
 
 
 def box(x0: int, x1: int, width: int = 8) -> np.ndarray:
@@ -62,6 +63,11 @@ def test_refinement_has_the_union_of_the_changes(wide):
     # the coarsest: as many ids as there are different columns of ids
     assert len(np.unique(joint)) == len(np.unique(np.stack(maps).reshape(5, -1), axis=1).T)
     assert joint.min() == 1
+
+
+@given(arrays(np.int32, st.tuples(st.integers(1, 6), st.integers(1, 6)), elements=st.integers(0, 9)))
+def test_labels_are_counted(labels):
+    assert count_labels(labels) == len(set(labels.ravel().tolist()) - {0})
 
 
 def test_refinement_refuses_nothing_and_different_sizes():
