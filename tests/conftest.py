@@ -14,7 +14,7 @@ WANT = "needs the data folder (VCM_SHARED, default ../shared)"
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The data folder: VCM_SHARED, or ../shared beside the project."""
-    folder = Path(os.environ.get("VCM_SHARED") or ROOT.parent / "shared").resolve()
+    folder = (ROOT / (os.environ.get("VCM_SHARED") or "../shared")).resolve()  # a test may have changed directory
     if not (folder / "data").is_dir():
         pytest.skip(f"{WANT}: {folder} has no data/")
     return folder
