@@ -80,9 +80,13 @@ def draw(panels: Sequence[Panel], theme: str = "light") -> Figure:
                                 markeredgecolor=paper, markeredgewidth=0.6)  # fmt: skip
             handles.setdefault(curve.name, line)
         _dress(axes, panel, ink, grid, paper, logarithmic, rates)
+    rows = max(1, -(-len(handles) // (3 * len(panels) + 1)))
+    columns = max(1, -(-len(handles) // rows))
+    # matplotlib fills columns first; the codecs are to be read in rows
+    order = [name for column in range(columns) for name in list(handles)[column::columns]]
     figure.legend(
-        list(handles.values()), list(handles), loc="outside upper left", ncols=min(len(handles), 3 * len(panels) + 1),
-        frameon=False, labelcolor=ink, fontsize=10, handlelength=2.2, columnspacing=1.4,
+        [handles[name] for name in order], order, loc="outside upper left", ncols=columns, frameon=False,
+        labelcolor=ink, fontsize=10, handlelength=2.2, columnspacing=1.4,
     )  # fmt: skip
     return figure
 

@@ -154,9 +154,9 @@ def _strips(records: list[Record], model: str, places: dict[Any, Any]) -> dict[s
     from eval.report.draw import overlay, webp
     from pipelines.media import read_picture
 
-    by_codec: dict[str, list[Record]] = {}
+    by_codec: dict[str, list[Record]] = {record.codec: [] for record in records}
     for record in sorted({(r.codec, r.quality): r for r in records}.values(), key=lambda r: r.rate_bpp):
-        by_codec.setdefault(record.codec, []).append(record)
+        by_codec[record.codec].append(record)
     first = next(iter(by_codec.get(CEILING, records)))
     folder, origin = places[first.codec, first.quality]
     names = {int(key): name for key, name in (origin.get("categories") or {}).items()}

@@ -33,7 +33,7 @@ def overlay(
             canvas = canvas * (1 - weight) + weight * np.asarray(colour(row["category_id"]), np.float32)
     image = Image.fromarray(canvas.round().astype(np.uint8))
     pen = ImageDraw.Draw(image)
-    font = ImageFont.load_default(size=11)
+    font = ImageFont.load_default(size=max(9, round(size[0] / 28)))  # read at half size and less
     taken: list[tuple[float, float, float, float]] = []
     for row in reversed(shown):  # the surest first: its label gets the best place
         x, y, w, h = (value * scale for value in row["bbox"])
@@ -71,7 +71,8 @@ def _label(pen: Any, font: Any, text: str, box: Any, size: Any, ink: Any, taken:
         inside = row >= 0 and row + height <= size[1]
         if inside and not any(_meet(place, other) for other in taken):
             pen.rectangle(place, fill=ink)
-            pen.text((column + 3 - left, row + 2 - top), text, fill=(0, 0, 0), font=font)
+            bright = 0.299 * ink[0] + 0.587 * ink[1] + 0.114 * ink[2] > 115
+            pen.text((column + 3 - left, row + 2 - top), text, fill="black" if bright else "white", font=font)
             taken.append(place)
             return
 

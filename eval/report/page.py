@@ -112,9 +112,8 @@ def _bd_table(section: Section) -> list[str]:
             if bd.percent is None:
                 cells.append(f'<td class="why">n/a: {_e(bd.reason)}</td>')
             else:
-                cells.append(
-                    f"<td{' class=saves' if bd.percent < 0 else ''}>{bd.percent:+.1f} %</td>".replace("-", "−")
-                )
+                kind = "saves" if bd.percent < 0 else "costs"
+                cells.append(f'<td class="{kind}">{bd.percent:+.1f} %</td>'.replace("-", "−"))
         rows.append(f"<tr><td>{_e(codec)}</td>{''.join(cells)}</tr>")
     return [
         f"<h3>BD-rate against {_e(section.anchor)}</h3>",
