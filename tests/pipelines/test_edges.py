@@ -324,7 +324,7 @@ def test_the_fallback_announces_itself(tmp_path, capsys):
     assert row["alpha"] is None
 
 
-def test_alphas_get_a_folder_each(tmp_path, monkeypatch):
+def test_alphas_get_a_folder_each(tmp_path, monkeypatch, capsys):
     import torch
 
     from tests.icm.edges.tiny_sam import tiny_sam
@@ -342,6 +342,12 @@ def test_alphas_get_a_folder_each(tmp_path, monkeypatch):
     ]  # fmt: skip
     assert {row["checkpoint_sha256"] for row in rows} == {sha256_file(tmp_path / "tiny.pth")}
     assert rows[1]["labels"] > rows[0]["labels"]
+    torch.save({"a": torch.zeros(2)}, tmp_path / "bad.pth")
+    capsys.readouterr()
+    assert vcm(images, tmp_path / "bad", "sam:vit_b", "--sam-checkpoint", str(tmp_path / "bad.pth")) == 2
+    assert "bad.pth: not weights of Segment Anything vit_b" in told(capsys)
+    assert vcm(images, tmp_path / "bad", "sam:vit_b", *words, "--device", "gpu") == 2
+    assert "--device gpu: cannot be used" in told(capsys)
     assert vcm(images / "p000.jpg", tmp_path / "one", "sam:vit_b", "--alpha", "0.78", *words) == 0
     assert rows_of(tmp_path / "one")[0]["edges_sha256"] == rows[2]["edges_sha256"]
 

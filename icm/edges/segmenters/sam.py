@@ -37,7 +37,7 @@ class Options:
 
 
 class Sam(Segmenter):
-    """A model of `arch` with the weights at `checkpoint`, or the official ones; loaded at the first picture.
+    """A model of `arch` with the weights at `checkpoint`, or the official ones; loaded by `prepare`.
 
     model: a ready segment_anything Sam to use instead. Raises ValueError for an unknown arch or weights that do not
     fit it, OSError for missing weights, ImportError without the package.
@@ -70,18 +70,21 @@ class Sam(Segmenter):
             import segment_anything  # noqa: F401
         except ImportError:
             raise ImportError("sam needs the segment-anything package: pip install segment-anything") from None
-        if self.model is None and self.checkpoint is None:
-            self.checkpoint = obtain(OFFICIAL[self.arch])
+        if self.model is None:
+            self.model = self._load(self.checkpoint or obtain(OFFICIAL[self.arch]))
 
     def masks(self, picture: np.ndarray, alpha: float) -> list[dict[str, Any]]:
         """The generator's records (`segmentation`, `predicted_iou`, …), those with predicted IoU above alpha."""
         from segment_anything import SamAutomaticMaskGenerator
 
-        if self.model is None:
-            self.prepare()
-            self.model = self._load()
+        self.prepare()
         generator = SamAutomaticMaskGenerator(self.model, pred_iou_thresh=alpha, **dataclasses.asdict(self.options))
-        return generator.generate(picture)
+        try:
+            return generator.generate(picture)
+        except RuntimeError as error:  # torch's own class for want of memory, on CPU a plain RuntimeError
+            if "memory" in str(error):
+                raise MemoryError("Segment Anything; try --option points_per_batch=16 or a smaller picture") from None
+            raise
 
     def label_maps(self, picture: np.ndarray, name: str, alphas: Sequence[float | None]) -> list[np.ndarray]:
         wanted = [0.0 if alpha is None else alpha for alpha in alphas]
@@ -98,32 +101,35 @@ class Sam(Segmenter):
             for masks in found
         ]
 
-    def _load(self) -> Any:
+    def _load(self, checkpoint: Path) -> Any:
         import torch
         from segment_anything import sam_model_registry
 
-        assert self.checkpoint is not None
         device = self.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            if self.checkpoint.suffix == ".safetensors":
+            if checkpoint.suffix == ".safetensors":
                 from safetensors.torch import load_file
 
-                state = load_file(self.checkpoint)
+                state = load_file(checkpoint)
             else:
-                state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+                state = torch.load(checkpoint, map_location="cpu", weights_only=True)
             model = sam_model_registry[self.arch](checkpoint=None)
             model.load_state_dict(state)
         except OSError:
             raise
         except Exception as error:  # pickle, zip, safetensors and torch each have their own; the file is at fault
-            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            reason = " ".join(str(error).split())[:160] or type(error).__name__
             raise ValueError(
-                f"{self.checkpoint}: not weights of Segment Anything {self.arch} ({first}); official ones "
+                f"{checkpoint}: not weights of Segment Anything {self.arch} ({reason}); official ones "
                 f"are at {OFFICIAL[self.arch].url}"
             ) from None
-        return model.to(device).eval()
+        try:
+            return model.to(device).eval()
+        except (RuntimeError, AssertionError) as error:  # no such device, built without it, or full
+            reason = " ".join(str(error).split())[:160]
+            raise ValueError(f"--device {device}: cannot be used ({reason}); try --device cpu") from None
 
 
 def build(
