@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from pipelines.run.batch import Refusals, one_line
 
 if TYPE_CHECKING:
-    from pipelines.edges_job import Book, Drawn
+    from pipelines.edges_book import Book
+    from pipelines.edges_job import Drawn
 
 NAME = "edges"
 HELP = "draw the edge maps that training looks at, from Segment Anything, annotations or colour alone"
@@ -70,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Exit code 0, or 1 with refused pictures listed. Raises ValueError, OSError, ImportError for a bad request."""
     from pipelines import edges_job as job
+    from pipelines.edges_book import Book
     from pipelines.run.atomic import make_folder
     from pipelines.run.lock import Lock
 
@@ -88,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     names = _pictures(arguments.images, output)
     if segmenter.notice:
         print(f"vcm: {segmenter.notice}", file=sys.stderr)
-    book, refusals = job.Book(output, segmenter.settings(), settings), Refusals()
+    book, refusals = Book(output, segmenter.settings(), settings), Refusals()
     book.load()
     if arguments.dry_run:
         todo = book.plan(names, refusals)

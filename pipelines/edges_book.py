@@ -1,0 +1,154 @@
+"""The book of what is done in a folder of edge maps: settings, manifest, the journal of a run that was killed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from pipelines.edges_job import Settings
+from pipelines.run import manifest
+from pipelines.run.atomic import write_text
+from pipelines.run.batch import Refusals
+from pipelines.run.provenance import provenance, sha256_file
+
+
+class Book:
+    """What is done in an output folder: run.json, manifest.jsonl, and the journal of a run that did not end.
+
+    settings: everything that decides an edge map besides its picture; a folder holds edge maps of one kind.
+    """
+
+    def __init__(self, output: Path, segmenter: dict[str, Any], settings: Settings) -> None:
+        self.output, self.how = output, settings
+        self.common = {
+            "segmenter": segmenter["segmenter"],
+            "checkpoint_sha256": segmenter.get("checkpoint_sha256"),
+            **({"offline_fallback": True} if segmenter.get("offline_fallback") else {}),
+            **settings.as_row(),
+        }
+        self.settings = json.loads(json.dumps({**segmenter, **settings.as_row(), "alphas": settings.alphas}))
+        self.rows: dict[str, list[dict[str, Any]]] = {}  # picture -> a row for each alpha
+        self.journal = output / ".journal.jsonl"
+        self._file: IO[str] | None = None
+
+    def load(self) -> None:
+        """Read what is there. Raises ValueError if the folder holds other things, or edge maps of other settings."""
+        self.rows = {}
+        record = self.output / "run.json"
+        if not record.exists():
+            if self.output.is_dir() and any(not path.name.startswith(".") for path in self.output.iterdir()):
+                raise ValueError(f"{self.output}: holds files but no run.json; choose an empty folder for -o")
+            return
+        try:
+            before = json.loads(record.read_text(encoding="utf-8"))["settings"]
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(f"{record}: damaged; remove {self.output} or choose another -o") from None
+        if before != self.settings:
+            changed = [
+                f"{key} {before.get(key)} there, {self.settings.get(key)} now"
+                for key in {**before, **self.settings}
+                if before.get(key) != self.settings.get(key)
+            ]
+            what = "; ".join(changed)
+            raise ValueError(f"{self.output}: holds edge maps of other settings ({what}); choose another -o")
+        path = self.output / "manifest.jsonl"
+        for row in manifest.read(path) if path.exists() else []:
+            if not {"picture", "picture_sha256", "edges", "edges_sha256"} <= row.keys():
+                raise ValueError(f"{path}: holds a row that is not of an edge map; remove it and run again")
+            self.rows.setdefault(row["picture"], []).append(row)
+        for rows in self._unfinished():
+            self.rows[rows[0]["picture"]] = rows
+
+    def __enter__(self) -> Book:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _unfinished(self) -> Iterator[list[dict[str, Any]]]:
+        """Rows of a run that was killed, a picture a line; a last line that was not written whole is passed over."""
+        if self.journal.exists():
+            for line in self.journal.read_text(encoding="utf-8", errors="replace").splitlines():
+                try:
+                    yield json.loads(line)
+                except json.JSONDecodeError:
+                    continue
+
+    def plan(self, names: dict[str, Path], refusals: Refusals) -> list[str]:
+        """The pictures still to draw, sorted; two whose edge maps would have one name are refused but for the first."""
+        owners = {rows[0]["edges"]: name for name, rows in self.rows.items() if name not in names}
+        todo = []
+        for name in sorted(names):
+            file = self.how.file(name, self.how.alphas[0])
+            if owners.setdefault(file, name) != name:
+                refusals.add(name, f"its edge map would have the name of that of {owners[file]}; rename one")
+            elif not self._done(name, names[name]):
+                todo.append(name)
+        return todo
+
+    def _done(self, name: str, path: Path) -> bool:
+        rows = self.rows.get(name, [])
+        if len(rows) != len(self.how.alphas):
+            return False
+        try:
+            return sha256_file(path) == rows[0]["picture_sha256"] and all(
+                sha256_file(self.output / row["edges"]) == row["edges_sha256"] for row in rows
+            )
+        except OSError:
+            return False
+
+    def begin(self) -> None:
+        """Record settings and provenance before the first picture, so that a killed run can be told from another."""
+        write_text(
+            self.output / "run.json",
+            json.dumps({"stage": "edges", "settings": self.settings, "provenance": provenance()}, indent=1) + "\n",
+        )
+        if self.journal.exists():  # a run was killed: keep its rows, sweep away what it was writing
+            self._write_manifest()
+            for path in self.output.rglob(".*.tmp.png"):
+                path.unlink(missing_ok=True)
+        self._file = open(self.journal, "w", encoding="utf-8")  # noqa: SIM115 (closed by `close`)
+
+    def add(self, rows: list[dict[str, Any]]) -> None:
+        """Note one picture that is drawn."""
+        full = [{**row, **self.common} for row in rows]
+        self.rows[full[0]["picture"]] = full
+        assert self._file is not None
+        print(json.dumps(full, ensure_ascii=False), file=self._file, flush=True)
+
+    def forget(self, name: str) -> None:
+        """Take back a picture that was drawn once and can no longer be: its edge maps would be of another picture."""
+        if self.rows.pop(name, None):
+            for alpha in self.how.alphas:
+                (self.output / self.how.file(name, alpha)).unlink(missing_ok=True)
+
+    def close(self, refusals: Refusals) -> None:
+        """Write the manifest, sorted, and the list of the refused; the journal has served."""
+        self._write_manifest()
+        refused = self.output / "refused.jsonl"
+        if refusals.items:
+            manifest.write(refused, [{"picture": name, "reason": reason} for name, reason in refusals.items])
+        else:
+            refused.unlink(missing_ok=True)
+        assert self._file is not None
+        self._file.close()
+        self.journal.unlink(missing_ok=True)
+
+    def _write_manifest(self) -> None:
+        rows = [row for name in sorted(self.rows) for row in self.rows[name]]
+        manifest.write(self.output / "manifest.jsonl", rows)
+
+    def statistics(self) -> dict[str, dict[str, float]]:
+        """Edge fraction by alpha ("none" without): pictures, mean, min, max."""
+        found: dict[str, list[float]] = {}
+        for rows in self.rows.values():
+            for row in rows:
+                alpha = "none" if row["alpha"] is None else f"{row['alpha']:g}"
+                found.setdefault(alpha, []).append(row["edge_fraction"])
+        return {
+            alpha: {"pictures": len(values), "mean": sum(values) / len(values), "min": min(values), "max": max(values)}
+            for alpha, values in found.items()
+        }
