@@ -1,7 +1,7 @@
 """A released set of weights: what a stream's hash names, in one safetensors file.
 
     transforms   float16                         (pixels may differ in the last bit between machines, symbols never)
-    prior        int32 weights and biases, and the fractional bits of each layer
+    prior        int16 (int32 where they need it) weights, int32 biases, and the fractional bits of each layer
     tables       integer frequencies for z and for the 64 scales; gains and offsets for every quality
     training     the few float tensors that further training needs (densities of z, log-gains)
 
@@ -56,7 +56,8 @@ class Release:
         layers = {f"prior.{name}": m for name, m in model.prior.named_modules() if isinstance(m, IntegerConv2d)}
         for name, layer in layers.items():
             weight, bias, _ = layer.integer_parameters()
-            tensors |= {f"{name}.weight": weight.int(), f"{name}.bias": bias.int(), f"{name}.weight_bits": layer.weight_bits}
+            small = weight.abs().max() < 2**15
+            tensors |= {f"{name}.weight": weight.short() if small else weight.int(), f"{name}.bias": bias.int(), f"{name}.weight_bits": layer.weight_bits}
         for name, value in model.state_dict().items():
             if name.startswith(("g_a.", "g_s.", "h_a.")):
                 tensors[name] = value.half()

@@ -132,9 +132,11 @@ class ImageCodecTask:
 
     def export(self, model: Any, path: Path) -> None:
         from icm.codecs.release import Release
+        from pipelines.run.atomic import replacing
 
         model.use_integers()
-        Release.from_model(model).save(path)
+        with replacing(path) as temporary:
+            Release.from_model(model).save(temporary)
 
 
 def build(settings: Settings, seed: int) -> ImageCodecTask:
