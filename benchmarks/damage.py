@@ -2,8 +2,9 @@
 
     python benchmarks/damage.py [PICTURES] [--codec sa-icm-s:30] [--files 2000] [--seed 0]
 
-A third each: bits flipped (1 to 8), truncated, spliced with another picture's file. Half of the flips get their checksums
-repaired, so that the entropy coder has to notice. Every decode runs in this process: a crash would end the run.
+A third each: bits flipped (1 to 8), truncated, spliced with another picture's file. Half of the flips get their
+checksums repaired, so that the entropy coder has to notice. Every decode runs in this process, so a crash would end
+the run.
 """
 
 from __future__ import annotations

@@ -29,7 +29,10 @@ def main() -> None:
     model = icm.build("sa-icm-s", weights=arguments.weights)
     print(f"accumulators of {arguments.weights}, largest possible magnitude (limit {ACCUMULATOR_LIMIT}):")
     for name, bound in model.prior.accumulator_bounds().items():
-        print(f"  {name:<14} {bound:>9} = {bound / ACCUMULATOR_LIMIT:5.1%}, weights in 1/2^{model.prior.get_submodule(name).bits}")
+        print(
+            f"  {name:<14} {bound:>9} = {bound / ACCUMULATOR_LIMIT:5.1%}, "
+            f"weights in 1/2^{model.prior.get_submodule(name).bits}"
+        )
     pictures = [read_picture(p) for p in list_pictures(arguments.pictures)[: arguments.limit]]
     for quality in (10.0, 30.0, 50.0, 80.0):
         rates = {}
@@ -40,9 +43,14 @@ def main() -> None:
             with torch.no_grad():
                 for picture in pictures:
                     x = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
-                    total += float(rate_bpp_estimated(model(x, torch.tensor([quality]))["likelihoods"], picture[..., 0].size))
+                    total += float(
+                        rate_bpp_estimated(model(x, torch.tensor([quality]))["likelihoods"], picture[..., 0].size)
+                    )
             rates[integers] = total / len(pictures)
-        print(f"quality {quality:4.0f}: {rates[True]:.4f} bpp_estimated in integers, {rates[False]:.4f} in floats: {rates[True] / rates[False] - 1:+.2%}")
+        print(
+            f"quality {quality:4.0f}: {rates[True]:.4f} bpp_estimated in integers, "
+            f"{rates[False]:.4f} in floats: {rates[True] / rates[False] - 1:+.2%}"
+        )
 
 
 if __name__ == "__main__":

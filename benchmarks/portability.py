@@ -34,7 +34,7 @@ SETTINGS: dict[str, dict[str, str]] = {
 
 
 def worker(codec: str, folder: Path) -> None:
-    """Print, for every stream of `folder`, a hash of its decoded symbols and of the bytes of coding its latent again."""
+    """Print a hash of the decoded symbols of every stream of `folder`."""
     import contextlib
 
     import numpy as np
@@ -104,7 +104,10 @@ def main() -> None:
             lines = done.stdout.splitlines()
             reference = reference or lines
             wrong = len(set(reference) ^ set(lines)) // 2 + abs(count - len(lines))
-            print(f"{setting:<36} {wrong:>3} mismatches of {len(lines)}" + (f"   {done.stderr.splitlines()[-1]}" if done.returncode else ""))
+            print(
+                f"{setting:<36} {wrong:>3} mismatches of {len(lines)}"
+                + (f"   {done.stderr.splitlines()[-1]}" if done.returncode else "")
+            )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Image coding for machines: codecs that keep what a detector needs, their losses, their edge maps, their bitstream.
 
-    icm.encode(picture, codec="sa-icm-s:25") -> bytes        picture (H, W, 3) uint8 RGB
-    icm.decode(data) -> picture
-    icm.build("sa-icm", weights=PATH_OR_NAME_OR_NONE) -> a module with CompressAI's interface
+icm.encode(picture, codec="sa-icm-s:25") -> bytes        picture (H, W, 3) uint8 RGB
+icm.decode(data) -> picture
+icm.build("sa-icm", weights=PATH_OR_NAME_OR_NONE) -> a module with CompressAI's interface
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def decode(data: Any, **options: Any) -> np.ndarray:
 
 
 def build(arch: str, weights: Any = None, **settings: Any) -> Any:
-    """A network, with weights by name, by path, or (None) at random. ValueError: unknown name, weights that do not fit."""
+    """A network, with weights by name, by path, or (None) at random. ValueError: unknown name, misfitting weights."""
     if arch not in ARCHITECTURES:
         raise ValueError(f"unknown architecture {arch}; known: {', '.join(ARCHITECTURES)}")
     from icm.codecs.release import Release
@@ -58,7 +58,10 @@ def build(arch: str, weights: Any = None, **settings: Any) -> Any:
 
 
 def describe(header: Any) -> dict[str, Any]:
-    """What the codec's own bytes of a header say, in words, without loading a network. {} where the codec is not ours."""
+    """What the codec's own bytes of a header say, without loading a network. {} where the codec is not ours."""
     if header.model not in CODECS or len(header.parameters) != 3:
         return {}
-    return {"quality": int.from_bytes(header.parameters[:2], "little") / 16, "tile_px": 1 << min(header.parameters[2], 15)}
+    return {
+        "quality": int.from_bytes(header.parameters[:2], "little") / 16,
+        "tile_px": 1 << min(header.parameters[2], 15),
+    }

@@ -20,7 +20,7 @@ def rate_bpp_estimated(likelihoods: dict[str, Tensor], pixels: int) -> Tensor:
 
 
 def masked_mse_255(x: Tensor, x_hat: Tensor, weight: Tensor | None = None) -> Tensor:
-    """(B,) mean over all pixels of weight·(255·(x − x_hat))². x, x_hat (B, 3, H, W); weight (B, 1, H, W) or None for ones."""
+    """(B,) mean over all pixels of weight·(255·(x − x_hat))². x (B, 3, H, W); weight (B, 1, H, W), None: ones."""
     error = (x - x_hat).square() * 255**2
     return (error if weight is None else error * weight).flatten(1).mean(1)
 

@@ -28,7 +28,9 @@ ANCHORS = ("jpeg", "webp", "x265")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", "--output", type=Path, default=Path("runs/demo"), metavar="RUN", help="folder (default runs/demo)")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("runs/demo"), metavar="RUN", help="folder (default runs/demo)"
+    )
     parser.add_argument("--pictures", type=int, default=48, metavar="N", help="scenes to measure on (default 48)")
     parser.add_argument("--train", type=int, default=120, metavar="N", help="scenes to fine-tune on (default 120)")
     parser.add_argument("--steps", type=int, default=150, help="of fine-tuning (default 150)")
@@ -78,12 +80,15 @@ def commands(out: Path, steps: int, seed: int) -> list[list[str]]:
     data = f"settings.data=[{{pictures: {train / 'images'}, masks: {edges}}}]"
     rates = ",".join(map(str, QUALITIES))
     return [
-        ["edges", f"{train / 'images'}", "-o", f"{edges}", "--segmenter", f"labels:{train / 'annotations' / 'panoptic.json'}",
-         "--dilate", "3", "--preview", "4"],
+        ["edges", f"{train / 'images'}", "-o", f"{edges}",
+         "--segmenter", f"labels:{train / 'annotations' / 'panoptic.json'}", "--dilate", "3", "--preview", "4"],
         ["train", f"{Path(__file__).parent / 'configs' / 'demo.yaml'}", data, f"trainer.seed={seed}", "-o", f"{codec}",
          "--steps", f"{steps}", "--resume"],
-        ["evaluate", "--images", f"{measured / 'images'}", "--annotations", f"{measured / 'annotations' / 'instances.json'}",
-         "--codec", f"sa-icm-s:{rates}", *ANCHORS, "--match", "sa-icm-s", "--weights", f"sa-icm-s={codec / 'model.safetensors'}",
-         "--task", "detection,instances", "--model", "mask-rcnn-scenes", "--seed", f"{seed}", "-o", f"{evaluation}", "--resume"],
-        ["report", f"{evaluation}", "-o", f"{out / 'report.html'}", "--title", "Demo: what a detector keeps, at which rate"],
+        ["evaluate", "--images", f"{measured / 'images'}",
+         "--annotations", f"{measured / 'annotations' / 'instances.json'}",
+         "--codec", f"sa-icm-s:{rates}", *ANCHORS, "--match", "sa-icm-s",
+         "--weights", f"sa-icm-s={codec / 'model.safetensors'}", "--task", "detection,instances",
+         "--model", "mask-rcnn-scenes", "--seed", f"{seed}", "-o", f"{evaluation}", "--resume"],
+        ["report", f"{evaluation}", "-o", f"{out / 'report.html'}",
+         "--title", "Demo: what a detector keeps, at which rate"],
     ]  # fmt: skip

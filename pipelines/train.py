@@ -26,13 +26,21 @@ A run resumed with --steps is bit for bit the run that was never stopped; --minu
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", type=Path, metavar="CONFIG.yaml", help="task, settings and trainer; see pipelines/configs")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="replace single values, e.g. settings.crop=256")
-    parser.add_argument("-o", "--output", type=Path, metavar="RUN", help="folder of the run (default: runs/NAME of the configuration)")
+    parser.add_argument(
+        "config", type=Path, metavar="CONFIG.yaml", help="task, settings and trainer; see pipelines/configs"
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="replace single values, e.g. settings.crop=256"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="RUN", help="folder of the run (default: runs/NAME of the configuration)"
+    )
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--steps", type=int, help="train for this many steps in all (exactly repeatable)")
     length.add_argument("--minutes", type=float, help="train for this long in all, resumed runs added up")
-    parser.add_argument("--resume", action="store_true", help="go on from the run's checkpoint, or start when there is none")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the run's checkpoint, or start when there is none"
+    )
     parser.add_argument("--dry-run", action="store_true", help="check configuration, data and one step, then stop")
 
 
@@ -45,7 +53,7 @@ class Config:
     trainer: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def load_config(path: Path, overrides: list[str]) -> tuple[Any, Any, str]:
+def load_config(path: Path, overrides: list[str]) -> tuple[Any, Any, Any]:
     """(task module, task settings, trainer settings) checked against their dataclasses; an unknown key is an error."""
     import yaml
 
@@ -97,7 +105,9 @@ def _with(values: dict[str, Any], keys: list[str], value: Any) -> dict[str, Any]
     return {**values, keys[0]: inner}
 
 
-def train(config: Path, overrides: list[str], output: Path | None, steps: int | None, minutes: float | None, resume: bool) -> Path:
+def train(
+    config: Path, overrides: list[str], output: Path | None, steps: int | None, minutes: float | None, resume: bool
+) -> Path:
     """Run to the end; returns the path of the exported weights."""
     from pipelines.run import atomic, provenance
     from pipelines.trainer import Trainer
@@ -120,7 +130,9 @@ def train(config: Path, overrides: list[str], output: Path | None, steps: int | 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return _dry_run(arguments)
-    path = train(arguments.config, arguments.overrides, arguments.output, arguments.steps, arguments.minutes, arguments.resume)
+    path = train(
+        arguments.config, arguments.overrides, arguments.output, arguments.steps, arguments.minutes, arguments.resume
+    )
     print(path)
     return 0
 

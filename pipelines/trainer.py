@@ -1,6 +1,6 @@
 """The one training loop: every network of the project is a `Task` that this loop runs.
 
-    batch(step) ──▶ loss ──▶ backward ──▶ mean over processes ──▶ clip ──▶ optimisers ──▶ EMA ──▶ log, preview, checkpoint
+    batch(step) ─▶ loss ─▶ backward ─▶ mean over processes ─▶ clip ─▶ optimisers ─▶ EMA ─▶ log, preview, checkpoint
 
 Resuming is exact with --steps because nothing random survives a step: a batch is a pure function of (seed, step,
 process), and torch's generator is seeded anew for each step. --minutes measures the clock, and adds up over resumes.
@@ -62,7 +62,7 @@ class Task(Protocol):
 
 @dataclasses.dataclass
 class TrainerSettings:
-    """steps or minutes must be given. clip: largest gradient norm (0: none). ema: decay of the averaged weights (0: none)."""
+    """steps or minutes is needed. clip: largest gradient norm (0: none). ema: decay of averaged weights (0: none)."""
 
     steps: int | None = None
     minutes: float | None = None
@@ -79,7 +79,7 @@ class TrainerSettings:
 
 
 class Trainer:
-    """One run in one folder: checkpoint.safetensors, log.jsonl, tensorboard/, previews/, model.safetensors at the end."""
+    """One run in one folder: checkpoint.safetensors, log.jsonl, tensorboard/, previews/, then model.safetensors."""
 
     def __init__(self, task: Task, settings: TrainerSettings, folder: Path) -> None:
         if (settings.steps is None) == (settings.minutes is None):
@@ -112,7 +112,7 @@ class Trainer:
         return min(1.0, self.seconds / (60 * self.settings.minutes))
 
     def run(self, resume: bool = False) -> Path:
-        """Train to the end; returns the exported weights. ValueError where a run already stands here and resume is off."""
+        """Train to the end; returns the exported weights. ValueError where a run stands here and resume is off."""
         if self.world > 1 and not dist.is_initialized():
             dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
         if self.rank:
@@ -124,7 +124,9 @@ class Trainer:
     def _run(self, resume: bool) -> Path:
         if self.checkpoint.exists():
             if not resume:
-                raise ValueError(f"{self.folder}: holds a run already; add --resume to go on with it, or name another folder")
+                raise ValueError(
+                    f"{self.folder}: holds a run already; add --resume to go on with it, or name another folder"
+                )
             self._load()
         log = Log(self.folder, self.step) if self.rank == 0 else None
         started, before, saved = time.monotonic(), self.seconds, time.monotonic()
@@ -162,7 +164,9 @@ class Trainer:
         if self._finished():
             return
         with ThreadPoolExecutor(2) as pool:
-            waiting: list[Future[Any]] = [pool.submit(self.task.batch, self.step + i, self.rank, self.world) for i in range(2)]
+            waiting: list[Future[Any]] = [
+                pool.submit(self.task.batch, self.step + i, self.rank, self.world) for i in range(2)
+            ]
             while True:
                 batch = waiting.pop(0).result()
                 waiting.append(pool.submit(self.task.batch, self.step + 2, self.rank, self.world))
@@ -193,7 +197,11 @@ class Trainer:
                 group["lr"] = rate * factor
             optimizer.step()
         self._average()
-        return {**{k: float(v.detach()) for k, v in values.items()}, "learning_rate_factor": factor, "skipped": float(not finite)}
+        return {
+            **{k: float(v.detach()) for k, v in values.items()},
+            "learning_rate_factor": factor,
+            "skipped": float(not finite),
+        }
 
     def _share_gradients(self) -> None:
         if self.world == 1:
@@ -208,7 +216,8 @@ class Trainer:
         if self.ema is self.model:
             return
         decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
-        ours, theirs = list(self.ema.parameters()), list(self.model.parameters())
+        ours: list[Tensor] = list(self.ema.parameters())
+        theirs: list[Tensor] = list(self.model.parameters())
         torch._foreach_lerp_(ours, theirs, 1 - decay)
         for mine, other in zip(self.ema.buffers(), self.model.buffers(), strict=True):
             mine.copy_(other)
@@ -225,13 +234,21 @@ class Trainer:
             tensors |= checkpoint.with_prefix("ema", self.ema.state_dict())
         for name, optimizer in self.optimizers.items():
             tensors |= checkpoint.optimizer_tensors(name, optimizer)
-        numbers = {"task": self.task.name, "step": self.step, "seconds": self.seconds, "settings": dataclasses.asdict(self.settings)}
+        numbers = {
+            "task": self.task.name,
+            "step": self.step,
+            "seconds": self.seconds,
+            "settings": dataclasses.asdict(self.settings),
+        }
         checkpoint.save(self.checkpoint, tensors, numbers)
 
     def _load(self) -> None:
         tensors, numbers = checkpoint.load(self.checkpoint)
         if numbers["task"] != self.task.name or numbers["settings"]["seed"] != self.settings.seed:
-            raise ValueError(f"{self.checkpoint}: is of task {numbers['task']}, seed {numbers['settings']['seed']}; name another folder")
+            raise ValueError(
+                f"{self.checkpoint}: is of task {numbers['task']}, "
+                f"seed {numbers['settings']['seed']}; name another folder"
+            )
         try:
             self.model.load_state_dict(checkpoint.without_prefix("model", tensors))
             if self.ema is not self.model:
@@ -239,7 +256,9 @@ class Trainer:
             for name, optimizer in self.optimizers.items():
                 checkpoint.restore_optimizer(name, optimizer, tensors)
         except (RuntimeError, ValueError) as error:
-            raise ValueError(f"{self.checkpoint}: does not fit this model ({str(error).splitlines()[0]}); name another folder") from None
+            raise ValueError(
+                f"{self.checkpoint}: does not fit this model ({str(error).splitlines()[0]}); name another folder"
+            ) from None
         self.step, self.seconds = int(numbers["step"]), float(numbers["seconds"])
 
 
@@ -250,7 +269,11 @@ class Log:
         from torch.utils.tensorboard import SummaryWriter
 
         self.path = folder / "log.jsonl"
-        kept = [line for line in self.path.read_text().splitlines() if json.loads(line)["step"] <= step] if self.path.exists() else []
+        kept = (
+            [line for line in self.path.read_text().splitlines() if json.loads(line)["step"] <= step]
+            if self.path.exists()
+            else []
+        )
         self.path.write_text("".join(line + "\n" for line in kept))
         self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
         self.sums: dict[str, float] = {}

@@ -44,16 +44,16 @@ class PictureCoder:
     # --- transforms -------------------------------------------------------------------------------------------------
     @torch.no_grad()
     def analyse(self, picture: np.ndarray, code: int, region: int = 1024) -> Tensor:
-        """(H, W, 3) uint8 → y (M, ceil(H/16), ceil(W/16)) float32, in regions with overlap so that memory stays bounded."""
+        """(H, W, 3) uint8 → y (M, ceil(H/16), ceil(W/16)) float32, in overlapping regions: memory stays bounded."""
         height, width = picture.shape[:2]
         padded = np.pad(picture, ((0, -height % STRIDE), (0, -width % STRIDE), (0, 0)), mode="edge")
         rows, cols = padded.shape[0] // STRIDE, padded.shape[1] // STRIDE
         y = torch.empty(self.model.settings["latent"], rows, cols)
         quality = torch.tensor([code / STEPS])
         for (r0, r1, c0, c1), (a0, a1, b0, b1) in self.regions(rows, cols, region):
-            part = torch.from_numpy(padded[a0 * STRIDE:a1 * STRIDE, b0 * STRIDE:b1 * STRIDE])
+            part = torch.from_numpy(padded[a0 * STRIDE : a1 * STRIDE, b0 * STRIDE : b1 * STRIDE])
             x = (part.permute(2, 0, 1)[None].float() / 255).contiguous(memory_format=torch.channels_last)
-            y[:, r0:r1, c0:c1] = self.model.g_a(x, quality)[0, :, r0 - a0:r1 - a0, c0 - b0:c1 - b0].float()
+            y[:, r0:r1, c0:c1] = self.model.g_a(x, quality)[0, :, r0 - a0 : r1 - a0, c0 - b0 : c1 - b0].float()
         return y
 
     @torch.no_grad()
@@ -61,15 +61,19 @@ class PictureCoder:
         """y_hat (M, h, w) → (height, width, 3) uint8."""
         out = np.empty((height, width, 3), np.uint8)
         quality = torch.tensor([code / STEPS])
-        for (r0, r1, c0, c1), (a0, a1, b0, b1) in self.regions(*y_hat.shape[1:], region):
+        for (r0, r1, c0, c1), (a0, a1, b0, b1) in self.regions(y_hat.shape[1], y_hat.shape[2], region):
             part = y_hat[None, :, a0:a1, b0:b1].contiguous(memory_format=torch.channels_last)
-            x_hat = self.model.g_s(part, quality)[0, :, (r0 - a0) * STRIDE:(r1 - a0) * STRIDE, (c0 - b0) * STRIDE:(c1 - b0) * STRIDE]
+            x_hat = self.model.g_s(part, quality)[
+                0, :, (r0 - a0) * STRIDE : (r1 - a0) * STRIDE, (c0 - b0) * STRIDE : (c1 - b0) * STRIDE
+            ]
             pixels = (x_hat.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-            window = out[r0 * STRIDE:r1 * STRIDE, c0 * STRIDE:c1 * STRIDE]
+            window = out[r0 * STRIDE : r1 * STRIDE, c0 * STRIDE : c1 * STRIDE]
             window[:] = pixels[: window.shape[0], : window.shape[1]]
         return out
 
-    def regions(self, rows: int, cols: int, region: int) -> list[tuple[tuple[int, int, int, int], tuple[int, int, int, int]]]:
+    def regions(
+        self, rows: int, cols: int, region: int
+    ) -> list[tuple[tuple[int, int, int, int], tuple[int, int, int, int]]]:
         """(kept, computed) windows in latents; what is computed reaches past what is kept by the receptive field."""
         size, m = max(1, region // STRIDE), self.margin
         # A strip shorter than a quarter region joins its neighbour: small pictures are one region.
@@ -83,7 +87,7 @@ class PictureCoder:
     # --- symbols ----------------------------------------------------------------------------------------------------
     @torch.no_grad()
     def walk(self, coder: Coder, height: int, width: int, code: int, y: Tensor | None = None) -> Tensor:
-        """The symbols of one tile of height×width latents → y_hat (M, height, width) float32. y: the encoder's latent."""
+        """The symbols of one tile → y_hat (M, height, width) float32. y: the latent, which the encoder alone knows."""
         inverse, offset = interpolate(self.inverse, code)[:, None, None], interpolate(self.offset, code)[:, None, None]
         gain = 2.0**INVERSE_BITS / inverse.float()
         z = self._hyper_symbols(coder, height, width, None if y is None else y * gain)
@@ -117,9 +121,9 @@ class PictureCoder:
         yield ~mask, (mean[0], index[0])
 
     def encode_tile(self, y: Tensor, code: int) -> tuple[bytes, Tensor]:
-        """(payload, y_hat) of one tile's latent (M, h, w). ValueError where the latent is not finite or not an int32."""
+        """(payload, y_hat) of one tile's latent (M, h, w). ValueError where it is not finite or beyond int32."""
         encoder = Encoder()
-        y_hat = self.walk(encoder, *y.shape[1:], code, y)
+        y_hat = self.walk(encoder, y.shape[1], y.shape[2], code, y)
         return encoder.finish(), y_hat
 
     def decode_tile(self, payload: bytes, height: int, width: int, code: int) -> Tensor:
@@ -147,4 +151,3 @@ def whole(values: Tensor) -> np.ndarray:
     if not np.isfinite(array).all():
         raise ValueError("sa-icm-s: the analysis gave a value that is not finite; the weights do not suit this picture")
     return array
-

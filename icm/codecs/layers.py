@@ -52,10 +52,14 @@ class Analysis(nn.Module):
     def __init__(self, latent: int, widths: tuple[int, ...], depths: tuple[int, ...]) -> None:
         super().__init__()
         a, b, c = widths
-        self.stem = nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(48, a, 3, padding=1), *(Block(a) for _ in range(depths[0])))
+        self.stem = nn.Sequential(
+            nn.PixelUnshuffle(4), nn.Conv2d(48, a, 3, padding=1), *(Block(a) for _ in range(depths[0]))
+        )
         self.middle = nn.Sequential(nn.Conv2d(a, b, 2, stride=2), *(Block(b) for _ in range(depths[1])))
         self.gain = QualityGain(b)
-        self.deep = nn.Sequential(nn.Conv2d(b, c, 2, stride=2), *(Block(c, 3) for _ in range(depths[2])), nn.Conv2d(c, latent, 1))
+        self.deep = nn.Sequential(
+            nn.Conv2d(b, c, 2, stride=2), *(Block(c, 3) for _ in range(depths[2])), nn.Conv2d(c, latent, 1)
+        )
 
     def forward(self, x: Tensor, quality: Tensor) -> Tensor:
         return self.deep(self.gain(self.middle(self.stem(x - 0.5)), quality))
@@ -71,7 +75,9 @@ class Synthesis(nn.Module):
         self.gain = QualityGain(c)
         self.deep = nn.Sequential(*(Block(c, 3) for _ in range(depths[2])), nn.Conv2d(c, 4 * b, 1), nn.PixelShuffle(2))
         self.middle = nn.Sequential(*(Block(b) for _ in range(depths[1])), nn.Conv2d(b, 4 * a, 1), nn.PixelShuffle(2))
-        self.head = nn.Sequential(*(Block(a) for _ in range(depths[0])), nn.Conv2d(a, 48, 3, padding=1), nn.PixelShuffle(4))
+        self.head = nn.Sequential(
+            *(Block(a) for _ in range(depths[0])), nn.Conv2d(a, 48, 3, padding=1), nn.PixelShuffle(4)
+        )
 
     def forward(self, y_hat: Tensor, quality: Tensor) -> Tensor:
         return self.head(self.middle(self.deep(self.gain(self.entry(y_hat), quality)))).float() + 0.5
@@ -82,16 +88,17 @@ class HyperAnalysis(nn.Module):
 
     def __init__(self, latent: int, hyper: int, width: int) -> None:
         super().__init__()
+        last = nn.Conv2d(width, hyper, 4, stride=2, padding=1)
         self.layers = nn.Sequential(
             nn.Conv2d(latent, width, 3, padding=1), nn.ReLU(),
             nn.Conv2d(width, width, 4, stride=2, padding=1), nn.ReLU(),
-            nn.Conv2d(width, hyper, 4, stride=2, padding=1),
-        )
+            last,
+        )  # fmt: skip
         with torch.no_grad():
             # z must start with a spread of about one quantiser step: narrower, all of it rounds to zero, and a
             # side channel that says nothing never learns to.
-            self.layers[-1].weight.mul_(8)
+            last.weight.mul_(8)
 
     def forward(self, y: Tensor) -> Tensor:
-        # Large symbols say little more than middling ones about the scale; this keeps h_a's inputs tame at high quality.
+        # Large symbols say little more than middling ones about the scale; h_a's inputs stay tame at high quality.
         return self.layers(torch.sign(y) * torch.log1p(y.abs()))

@@ -37,12 +37,17 @@ def coder_of(weights: str) -> PictureCoder:
 
 
 class PictureCodec:
-    """`sa-icm-s` or `lic-s`: encode, decode, and the same for clips. quality 1…100 in sixteenths; tile: pixels, 16·2^n."""
+    """`sa-icm-s` or `lic-s`: encode, decode, and the same for clips.
+
+    quality: 1…100 in sixteenths. weights: a name or a path (default: those of the name). tile: pixels, 2^n from 64.
+    """
 
     suffix = ".vcm"
     quality_range = (LOWEST, HIGHEST, 1 / STEPS)
 
-    def __init__(self, name: str, quality: float | None = None, weights: str | os.PathLike[str] | None = None, tile: int = TILE) -> None:
+    def __init__(
+        self, name: str, quality: float | None = None, weights: str | os.PathLike[str] | None = None, tile: int = TILE
+    ) -> None:
         self.name, self.quality = name, DEFAULT_QUALITY if quality is None else float(quality)
         self.code = to_code(self.quality)
         if tile < 64 or tile & (tile - 1) or tile > 32768:
@@ -59,7 +64,7 @@ class PictureCodec:
         return write(self._header("picture", height, width), self._tiles(picture))
 
     def encode_clip(self, frames: Iterable[tuple[np.ndarray, int]], base: Fraction) -> bytes:
-        """(frame, presentation tick) in order, all of one size; base: seconds a tick. Keeps only the payloads in memory."""
+        """(frame, presentation tick) in order, all of one size; base: seconds a tick. Only payloads stay in memory."""
         sections: list[bytes] = []
         ticks: list[int] = []
         size: tuple[int, int] | None = None
@@ -68,7 +73,10 @@ class PictureCodec:
             if size is None:
                 size = frame.shape[0], frame.shape[1]
             if frame.shape[:2] != size:
-                raise ValueError(f"frame {len(ticks)} is {frame.shape[1]}x{frame.shape[0]}, the first was {size[1]}x{size[0]}; cut the clip there")
+                raise ValueError(
+                    f"frame {len(ticks)} is {frame.shape[1]}x{frame.shape[0]}, the first was {size[1]}x{size[0]}; "
+                    "cut the clip there"
+                )
             sections += self._tiles(frame)
             ticks.append(int(tick))
         if size is None:
@@ -82,11 +90,12 @@ class PictureCodec:
 
     def _tiles(self, picture: np.ndarray) -> list[bytes]:
         y = self.coder.analyse(picture, self.code)
-        return [self.coder.encode_tile(y[:, r0:r1, c0:c1], self.code)[0] for r0, r1, c0, c1 in tiles(*y.shape[1:], self.tile)]
+        windows = tiles(y.shape[1], y.shape[2], self.tile)
+        return [self.coder.encode_tile(y[:, r0:r1, c0:c1], self.code)[0] for r0, r1, c0, c1 in windows]
 
     # --- decoding ---------------------------------------------------------------------------------------------------
     def decode(self, data: Any) -> np.ndarray:
-        """A .vcm picture (bytes or path) → (H, W, 3) uint8 RGB. StreamError where a byte is wrong: never a wrong picture."""
+        """A .vcm picture (bytes or path) → (H, W, 3) uint8 RGB. StreamError where a byte is wrong."""
         with read(data) as stream:
             return self.decode_frame(stream, 0)
 
@@ -104,7 +113,9 @@ class PictureCodec:
         assert not damage
         return picture
 
-    def decode_partial(self, stream: Stream, frame: int = 0, strict: bool = False) -> tuple[np.ndarray, dict[tuple[int, int, int, int], str]]:
+    def decode_partial(
+        self, stream: Stream, frame: int = 0, strict: bool = False
+    ) -> tuple[np.ndarray, dict[tuple[int, int, int, int], str]]:
         """A frame with grey where a tile is damaged → (picture, {(top, bottom, left, right) in pixels: reason}).
 
         Pixels within 16·margin (of the coder) of a damaged tile were computed without it and are approximate.
@@ -114,7 +125,9 @@ class PictureCodec:
         rows, cols = -(-height // STRIDE), -(-width // STRIDE)
         windows = tiles(rows, cols, tile)
         if len(windows) * stream.header.frames != len(stream):
-            raise StreamError(f"damaged: {len(stream)} sections for {stream.header.frames} frames of {len(windows)} tiles")
+            raise StreamError(
+                f"damaged: {len(stream)} sections for {stream.header.frames} frames of {len(windows)} tiles"
+            )
         y_hat = torch.zeros(self.coder.model.settings["latent"], rows, cols)
         damage: dict[tuple[int, int, int, int], str] = {}
         for i, (r0, r1, c0, c1) in enumerate(windows):
@@ -131,7 +144,7 @@ class PictureCodec:
         return picture, damage
 
     def verify(self, data: Any) -> list[str]:
-        """Everything wrong with a file, found without making pictures: container, checksums, and every entropy-coded symbol."""
+        """Everything wrong with a file, found without making pictures: container, checksums, every coded symbol."""
         with read(data, partial=True) as stream:
             problems = stream.verify()
             if problems:
@@ -153,11 +166,14 @@ class PictureCodec:
         header = stream.header
         if header.weights != self.coder.release.short_hash:
             raise StreamError(
-                f"made with weights {header.weights.hex()} of {header.model}, but {self.weights} is {self.coder.release.short_hash.hex()}; "
+                f"made with weights {header.weights.hex()} of {header.model}, "
+                f"but {self.weights} is {self.coder.release.short_hash.hex()}; "
                 "name the right weights with --weights"
             )
         if header.kind not in ("picture", "clip") or len(header.parameters) != 3:
-            raise StreamError(f"damaged: a {header.kind} with {len(header.parameters)} bytes of parameters is none of {self.name}")
+            raise StreamError(
+                f"damaged: a {header.kind} with {len(header.parameters)} bytes of parameters is none of {self.name}"
+            )
         code, log_tile = int.from_bytes(header.parameters[:2], "little"), header.parameters[2]
         if not LOWEST * STEPS <= code <= HIGHEST * STEPS or not 6 <= log_tile <= 15:
             raise StreamError(f"damaged: quality code {code} or tile 2^{log_tile} is out of range")
@@ -167,21 +183,33 @@ class PictureCodec:
 def tiles(rows: int, cols: int, tile: int) -> list[tuple[int, int, int, int]]:
     """(top, bottom, left, right) of each tile in latents, row by row."""
     side = tile // STRIDE
-    return [(r, min(r + side, rows), c, min(c + side, cols)) for r in range(0, rows, side) for c in range(0, cols, side)]
+    return [
+        (r, min(r + side, rows), c, min(c + side, cols)) for r in range(0, rows, side) for c in range(0, cols, side)
+    ]
 
 
 def decode_memory(height: int, width: int, coder: PictureCoder) -> int:
-    """Bytes that decoding needs beyond the interpreter and the weights: picture, latent, and the widest layers of a region."""
+    """Bytes that decoding needs beyond interpreter and weights: picture, latent, the widest layers of a region."""
     settings = coder.model.settings
     side = min(max(height, width), 1280) + 2 * STRIDE * coder.margin
     region = min(math.prod((height + 15, width + 15)), side * side)
     a, b, _ = settings["widths"]
-    return 3 * height * width + 4 * settings["latent"] * math.ceil(height * width / 256) + 4 * region * max(8 * a // 16, 8 * b // 64)
+    return (
+        3 * height * width
+        + 4 * settings["latent"] * math.ceil(height * width / 256)
+        + 4 * region * max(8 * a // 16, 8 * b // 64)
+    )
 
 
 def check(picture: np.ndarray) -> None:
     """ValueError unless (H, W, 3) uint8 with at least one pixel."""
-    if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
+    if (
+        not isinstance(picture, np.ndarray)
+        or picture.dtype != np.uint8
+        or picture.ndim != 3
+        or picture.shape[2] != 3
+        or not picture.size
+    ):
         raise ValueError("a picture is an array (H, W, 3) of uint8, RGB, of at least one pixel")
 
 

@@ -5,7 +5,7 @@
     tables       integer frequencies for z and for the 64 scales; gains and offsets for every quality
     training     the few float tensors that further training needs (densities of z, log-gains)
 
-The hash is the SHA-256 of every tensor's name, type, shape and bytes, and of the settings; a stream carries 8 bytes of it.
+The hash is the SHA-256 of every tensor's name, type, shape and bytes, and of the settings; streams carry 8 bytes of it.
 """
 
 from __future__ import annotations
@@ -57,11 +57,17 @@ class Release:
         for name, layer in layers.items():
             weight, bias, _ = layer.integer_parameters()
             small = weight.abs().max() < 2**15
-            tensors |= {f"{name}.weight": weight.short() if small else weight.int(), f"{name}.bias": bias.int(), f"{name}.weight_bits": layer.weight_bits}
+            tensors |= {
+                f"{name}.weight": weight.short() if small else weight.int(),
+                f"{name}.bias": bias.int(),
+                f"{name}.weight_bits": layer.weight_bits,
+            }
         for name, value in model.state_dict().items():
             if name.startswith(("g_a.", "g_s.", "h_a.")):
                 tensors[name] = value.half()
-            elif name.startswith(("gains.", "entropy_bottleneck.")) and not name.endswith(("_offset", "_quantized_cdf", "_cdf_length")):
+            elif name.startswith(("gains.", "entropy_bottleneck.")) and not name.endswith(
+                ("_offset", "_quantized_cdf", "_cdf_length")
+            ):
                 tensors[name] = value.float()
         inverse, offset = model.gains.tables()
         tensors |= {"quality.inverse": inverse, "quality.offset": offset}
@@ -73,11 +79,15 @@ class Release:
         """Write safetensors; the caller makes it atomic where that matters."""
         from safetensors.torch import save_file
 
-        save_file(self.tensors, path, metadata={"arch": self.arch, "settings": json.dumps(self.settings), "sha256": self.hash.hex()})
+        save_file(
+            self.tensors,
+            path,
+            metadata={"arch": self.arch, "settings": json.dumps(self.settings), "sha256": self.hash.hex()},
+        )
 
     @classmethod
     def load(cls, weights: str | os.PathLike[str]) -> Release:
-        """From a name (`vcm models` lists them) or a path. ValueError in one line: missing, damaged, or of another kind."""
+        """From a name (`vcm models` lists them) or a path. ValueError: missing, damaged, or of another kind."""
         from safetensors import SafetensorError, safe_open
 
         path = find(weights)
@@ -108,7 +118,9 @@ class Release:
         return self._fill(Transforms(**self.settings))
 
     def _fill(self, network: Any) -> Any:
-        wanted = {name for name in network.state_dict() if not name.startswith("gaussian_conditional.") and "._" not in name}
+        wanted = {
+            name for name in network.state_dict() if not name.startswith("gaussian_conditional.") and "._" not in name
+        }
         state = {name: self.tensors[name].float() for name in wanted & set(self.tensors)}
         for name in [n for n in state if n.endswith(".weight_bits")]:
             prefix, bits = name.removesuffix("weight_bits"), int(state[name])
@@ -126,7 +138,7 @@ class Release:
         return network.eval()
 
     def tables(self, name: str) -> Tables:
-        """"hyper" (one table a channel of z) or "scales" (one a standard deviation)."""
+        """ "hyper" (one table a channel of z) or "scales" (one a standard deviation)."""
         keys = ("frequencies", "sizes", "offsets")
         return Tables.from_arrays({key: self.tensors[f"tables.{name}.{key}"].numpy() for key in keys})
 
@@ -150,7 +162,7 @@ def find(weights: str | os.PathLike[str]) -> Path:
 
 
 def scale_tables() -> Tables:
-    """A table a standard deviation. The narrowest is never coded: its symbol is zero (the encoder sends nothing else)."""
+    """A table a standard deviation. The narrowest is never coded: its symbol is zero, whatever the latent."""
     return gaussian([0.0, *scale_table()[1:].tolist()])
 
 

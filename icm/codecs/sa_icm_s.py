@@ -36,15 +36,20 @@ class SaIcmS(CompressionModel):
     """CompressAI's interface on the network above.
 
     forward(x, quality=None) → {"x_hat": (B, 3, H, W), "likelihoods": {"y": (B, M, h, w), "z": (B, Nz, ·, ·)}}
-    compress(x, quality=30) → {"strings": [[bytes per picture]], "shape": (H, W)}; decompress(strings, shape) → {"x_hat"}
+    compress(x, quality=30) → {"strings": [[bytes per picture]], "shape": (H, W)}
+    decompress(strings, shape, quality=30) → {"x_hat": (B, 3, H, W)}
 
     x: RGB in [0, 1]; any size of 1×1 or more (padded to multiples of 16 by replication). quality: (B,) in 1…100.
     Call `update()` after training and before compressing: it makes the integer tables.
     """
 
     def __init__(
-        self, latent: int = 128, hyper: int = 64, prior_width: int = 96,
-        widths: Sequence[int] = (64, 128, 192), depths: Sequence[int] = (2, 4, 3),
+        self,
+        latent: int = 128,
+        hyper: int = 64,
+        prior_width: int = 96,
+        widths: Sequence[int] = (64, 128, 192),
+        depths: Sequence[int] = (2, 4, 3),
     ) -> None:
         super().__init__()
         parts = Transforms(latent, hyper, prior_width, widths, depths)
@@ -93,7 +98,8 @@ class SaIcmS(CompressionModel):
         features = self.prior.features(ste_round(z - medians), *y.shape[-2:])
         offset = log_gain / LOG_STEP
 
-        mask = step_mask(*y.shape[1:], device=y.device)
+        _, channels, height, width = y.shape
+        mask = step_mask(channels, height, width, y.device)
         mean_1, index_1 = self.prior.first(features)
         y_hat_1 = ste_round((y - mean_1) * gain) / gain + mean_1
         mean_2, index_2 = self.prior.conditioned(features, y_hat_1, mask)
@@ -105,18 +111,20 @@ class SaIcmS(CompressionModel):
         return ste_round(residual) / gain + mean, y_likelihoods, z_likelihoods
 
     def update(self, *args: Any, **kwargs: Any) -> bool:  # type: ignore[override]
-        """Make the integer tables from the trained densities. Returns True, as CompressAI does when something changed."""
+        """Make the integer tables from the trained densities. True, as CompressAI says that something changed."""
         from icm.codecs.release import Release
 
         self._coding = Release.from_model(self).picture_coder()
         return True
 
     def compress(self, x: Tensor, quality: float = DEFAULT_QUALITY) -> dict[str, Any]:
-        """x (B, 3, H, W) → one string a picture; every string stands alone (quality and size are inside or in `shape`)."""
+        """x (B, 3, H, W) → one string a picture, without container: size and quality are the caller's to keep."""
         coder = self._ready()
         return {"strings": [[coder.compress(picture, quality) for picture in x]], "shape": tuple(x.shape[-2:])}
 
-    def decompress(self, strings: list[list[bytes]], shape: tuple[int, int], quality: float = DEFAULT_QUALITY) -> dict[str, Tensor]:
+    def decompress(
+        self, strings: list[list[bytes]], shape: tuple[int, int], quality: float = DEFAULT_QUALITY
+    ) -> dict[str, Tensor]:
         """The inverse of `compress`, at the same quality → {"x_hat": (B, 3, H, W) in [0, 1]}."""
         coder = self._ready()
         return {"x_hat": torch.stack([coder.decompress(string, *shape, quality) for string in strings[0]]).clamp(0, 1)}

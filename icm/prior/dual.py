@@ -39,9 +39,13 @@ def step_mask(channels: int, height: int, width: int, device: torch.device | Non
     return odd[None] == upper[:, None, None]
 
 
-def hidden(in_channels: int, out_channels: int, kernel: int, in_bits: int = BITS, in_max: int = HIDDEN_MAX) -> IntegerConv2d:
+def hidden(
+    in_channels: int, out_channels: int, kernel: int, in_bits: int = BITS, in_max: int = HIDDEN_MAX
+) -> IntegerConv2d:
     """An integer convolution with a ReLU clipped at 1023/16."""
-    return IntegerConv2d(in_channels, out_channels, kernel, in_bits=in_bits, out_bits=BITS, in_max=in_max, low=0, high=HIDDEN_MAX)
+    return IntegerConv2d(
+        in_channels, out_channels, kernel, in_bits=in_bits, out_bits=BITS, in_max=in_max, low=0, high=HIDDEN_MAX
+    )
 
 
 class Head(nn.Module):
@@ -50,13 +54,17 @@ class Head(nn.Module):
     def __init__(self, in_channels: int, width: int, latent: int) -> None:
         super().__init__()
         self.hidden = hidden(in_channels, width, 1)
-        self.mean = IntegerConv2d(width, latent, 1, in_bits=BITS, out_bits=BITS, in_max=HIDDEN_MAX, low=-MEAN_MAX, high=MEAN_MAX)
-        self.index = IntegerConv2d(width, latent, 1, in_bits=BITS, out_bits=INDEX_BITS, in_max=HIDDEN_MAX, low=-INDEX_MAX, high=INDEX_MAX)
+        self.mean = IntegerConv2d(
+            width, latent, 1, in_bits=BITS, out_bits=BITS, in_max=HIDDEN_MAX, low=-MEAN_MAX, high=MEAN_MAX
+        )
+        self.index = IntegerConv2d(
+            width, latent, 1, in_bits=BITS, out_bits=INDEX_BITS, in_max=HIDDEN_MAX, low=-INDEX_MAX, high=INDEX_MAX
+        )
         with torch.no_grad():
             self.mean.weight.mul_(0.1)
-            self.mean.bias.zero_()
+            nn.init.zeros_(self.mean.bias)  # type: ignore[arg-type]
             self.index.weight.mul_(0.1)
-            self.index.bias.fill_(18 / INDEX_GAIN)  # sigma = 1
+            nn.init.constant_(self.index.bias, 18 / INDEX_GAIN)  # type: ignore[arg-type]  # sigma = 1
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         x = self.hidden(features)
@@ -107,14 +115,16 @@ class DualPrior(nn.Module):
 
 
 class CodingPrior:
-    """Integers in, integers out: everything that decides which table codes a symbol. All tensors float64, whole numbers.
+    """Integers in, integers out: all that decides which table codes a symbol. Every tensor is float64, whole numbers.
 
     Batch 1 or more; the results do not depend on it, nor on threads, layout, device or autocast.
     """
 
     def __init__(self, prior: DualPrior) -> None:
         self.up_1, self.up_2, self.context = (CodingConv(m) for m in (prior.up_1, prior.up_2, prior.context))
-        self.heads = [tuple(CodingConv(m) for m in (head.hidden, head.mean, head.index)) for head in (prior.first, prior.second)]
+        self.heads = [
+            tuple(CodingConv(m) for m in (head.hidden, head.mean, head.index)) for head in (prior.first, prior.second)
+        ]
 
     @torch.no_grad()
     def features(self, z: Tensor, height: int, width: int) -> Tensor:

@@ -41,8 +41,17 @@ class IntegerConv2d(nn.Conv2d):
     weight_bits: Tensor
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, *,
-        in_bits: int, out_bits: int, in_max: int, low: int, high: int, bias: bool = True,
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        in_bits: int,
+        out_bits: int,
+        in_max: int,
+        low: int,
+        high: int,
+        bias: bool = True,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias)
         self.in_bits, self.out_bits, self.in_max, self.low, self.high = in_bits, out_bits, in_max, low, high
@@ -89,7 +98,9 @@ class IntegerConv2d(nn.Conv2d):
         if not self.integers:
             return F.conv2d(a, self.weight, self.bias, padding=self.padding)
         unit = 2.0**self.bits
-        bias = None if self.bias is None else ste_round(self.bias * unit * 2.0**self.in_bits) / (unit * 2.0**self.in_bits)
+        bias = (
+            None if self.bias is None else ste_round(self.bias * unit * 2.0**self.in_bits) / (unit * 2.0**self.in_bits)
+        )
         return F.conv2d(a, ste_round(self.weight * unit) / unit, bias, padding=self.padding)
 
     def settle(self, value: Tensor) -> Tensor:
@@ -111,7 +122,9 @@ class CodingConv:
         self.padding, self.low, self.high = layer.padding, layer.low, layer.high
         bound = layer.accumulator_bound()
         if bound >= ACCUMULATOR_LIMIT or self.shift < 0:
-            raise ValueError(f"prior: an accumulator could reach {bound}, beyond 2^24; train further in integers, or with weight decay")
+            raise ValueError(
+                f"prior: an accumulator could reach {bound}, beyond 2^24; train on in integers"
+            )
 
     def accumulate(self, a: Tensor) -> Tensor:
         # Rounding costs nothing and makes the sum an integer even under a kernel that is inexact on integers.

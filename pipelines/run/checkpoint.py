@@ -43,13 +43,19 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except FileNotFoundError:
         raise ValueError(f"{path}: no such checkpoint; start without --resume") from None
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: not a checkpoint of ours ({' '.join(str(error).split())}); remove it to start anew") from None
+        raise ValueError(
+            f"{path}: not a checkpoint of ours ({' '.join(str(error).split())}); remove it to start anew"
+        ) from None
 
 
 def optimizer_tensors(name: str, optimizer: Optimizer) -> dict[str, Tensor]:
-    """The state of an optimiser, flat: optimizer.NAME.PARAMETER.KEY. Learning rates come from the schedule, not from here."""
+    """The state of an optimiser, flat: optimizer.NAME.PARAMETER.KEY. Learning rates come from the schedule."""
     state = optimizer.state_dict()["state"]
-    return {f"optimizer.{name}.{i}.{key}": torch.as_tensor(value) for i, entry in state.items() for key, value in entry.items()}
+    return {
+        f"optimizer.{name}.{i}.{key}": torch.as_tensor(value)
+        for i, entry in state.items()
+        for key, value in entry.items()
+    }
 
 
 def restore_optimizer(name: str, optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
@@ -58,7 +64,7 @@ def restore_optimizer(name: str, optimizer: Optimizer, tensors: dict[str, Tensor
     prefix = f"optimizer.{name}."
     for key, value in tensors.items():
         if key.startswith(prefix):
-            index, entry = key[len(prefix):].split(".", 1)
+            index, entry = key[len(prefix) :].split(".", 1)
             state.setdefault(int(index), {})[entry] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
@@ -68,4 +74,4 @@ def with_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def without_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name[len(prefix) + 1:]: value for name, value in tensors.items() if name.startswith(prefix + ".")}
+    return {name[len(prefix) + 1 :]: value for name, value in tensors.items() if name.startswith(prefix + ".")}

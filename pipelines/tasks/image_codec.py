@@ -93,7 +93,11 @@ class ImageCodecTask:
         # Stratified: every batch holds low, middling and high qualities.
         quality = 1 + 99 * (rng.permutation(len(x)) + rng.random(len(x))) / len(x)
         channels_first = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
-        return torch.from_numpy(channels_first), torch.from_numpy(mask[:, None].copy()), torch.tensor(quality, dtype=torch.float32)
+        return (
+            torch.from_numpy(channels_first),
+            torch.from_numpy(mask[:, None].copy()),
+            torch.tensor(quality, dtype=torch.float32),
+        )
 
     def loss(self, model: Any, batch: Any, step: int) -> dict[str, Tensor]:
         s = self.settings

@@ -29,17 +29,25 @@ class Pair:
 class Pictures:
     """sources: folders of pictures, each with an optional folder of masks of the same stem (PNG, 255 = counts)."""
 
-    def __init__(self, sources: list[tuple[Path, Path | None]], crop: int, need_masks: bool, cache_bytes: int = 2**31) -> None:
+    def __init__(
+        self, sources: list[tuple[Path, Path | None]], crop: int, need_masks: bool, cache_bytes: int = 2**31
+    ) -> None:
         self.crop, self.need_masks, self.cache_bytes = crop, need_masks, cache_bytes
         self.pairs: list[Pair] = []
         for pictures, masks in sources:
             if need_masks and masks is None:
-                raise ValueError(f"{pictures}: this distortion needs a folder of masks beside it; make one with `vcm edges`")
-            found = [Pair(path, None if masks is None else masks / f"{path.stem}.png") for path in list_pictures(pictures)]
+                raise ValueError(
+                    f"{pictures}: this distortion needs a folder of masks beside it; make one with `vcm edges`"
+                )
+            found = [
+                Pair(path, None if masks is None else masks / f"{path.stem}.png") for path in list_pictures(pictures)
+            ]
             if need_masks:
                 found = [pair for pair in found if pair.mask is not None and pair.mask.exists()]
             if not found:
-                raise ValueError(f"{pictures}: no pictures{f' with masks in {masks}' if need_masks else ''}; check the folder")
+                raise ValueError(
+                    f"{pictures}: no pictures{f' with masks in {masks}' if need_masks else ''}; check the folder"
+                )
             self.pairs += found
         self._cache: OrderedDict[int, tuple[np.ndarray, np.ndarray | None]] = OrderedDict()
         self._bytes = 0
@@ -57,10 +65,12 @@ class Pictures:
         pair = self.pairs[index]
         picture = read_picture(pair.picture)
         mask = None
-        if self.need_masks:
+        if self.need_masks and pair.mask is not None:
             mask = np.ascontiguousarray(read_picture(pair.mask)[..., 0])
             if mask.shape != picture.shape[:2]:
-                raise ValueError(f"{pair.mask}: {mask.shape[1]}x{mask.shape[0]} for a picture of another size; make the masks anew")
+                raise ValueError(
+                    f"{pair.mask}: {mask.shape[1]}x{mask.shape[0]} for a picture of another size; make the masks anew"
+                )
         with self._lock:
             self._cache[index] = picture, mask
             self._bytes += picture.nbytes
@@ -75,7 +85,7 @@ class Pictures:
         return float(np.mean([(mask > 127).mean() for mask in masks]))
 
     def batch(self, key: list[int], size: int) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
-        """(size, crop, crop, 3) uint8, (size, crop, crop) uint8 masks (255 everywhere without masks), and the generator."""
+        """(size, crop, crop, 3) uint8, (size, crop, crop) uint8 masks (255 where there are none), the generator."""
         rng = np.random.default_rng(key)
         crops = [self._crop(rng) for _ in range(size)]
         return np.stack([x for x, _ in crops]), np.stack([m for _, m in crops]), rng

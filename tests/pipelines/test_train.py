@@ -79,7 +79,10 @@ def test_resumed_equals_uninterrupted(config: list[str], tmp_path: Path) -> None
     a, b = (checkpoint.load(tmp_path / name / "checkpoint.safetensors")[0] for name in ("whole", "parts"))
     assert set(a) == set(b)
     assert all(torch.equal(a[name], b[name]) for name in a)
-    logs = [[json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()] for name in ("whole", "parts")]
+    logs = [
+        [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        for name in ("whole", "parts")
+    ]
     assert [row["step"] for row in logs[0]] == [2, 4, 6, 8, 10, 12]
     assert logs[0][-1]["main"] == logs[1][-1]["main"]
     assert read_picture(tmp_path / "whole" / "previews" / "0000008.png").shape == (64 * 5, 64 * 4, 3)
@@ -113,7 +116,9 @@ def test_a_run_is_not_overwritten(config: list[str], tmp_path: Path, capsys: pyt
         (["settings.data=[{pictures: nowhere}]"], "nowhere"),
     ],
 )
-def test_mistakes_are_one_line(config: list[str], tmp_path: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_one_line(
+    config: list[str], tmp_path: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert train([*config, *words], tmp_path / "run", 2) == 2
     error = capsys.readouterr().err
     assert message in error

@@ -27,8 +27,8 @@ def damage(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
     if kind == 1:
         return data[:at]
     if kind == 2:
-        return data[:at] + other[int(rng.integers(len(other))):]
-    return data[:at] + rng.bytes(int(rng.integers(1, 9))) + data[at + int(rng.integers(0, 9)):]
+        return data[:at] + other[int(rng.integers(len(other))) :]
+    return data[:at] + rng.bytes(int(rng.integers(1, 9))) + data[at + int(rng.integers(0, 9)) :]
 
 
 def test_no_damaged_file_becomes_a_picture(codec: PictureCodec) -> None:

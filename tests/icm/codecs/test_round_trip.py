@@ -44,13 +44,17 @@ def test_fresh_process_needs_file_and_weights_alone(tiny_weights: Path, tmp_path
         "import sys, hashlib, icm; "
         "print(hashlib.sha256(icm.decode(sys.argv[1], weights=sys.argv[2]).tobytes()).hexdigest())"
     )
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program, path, tiny_weights], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program, path, tiny_weights], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == hashlib.sha256(codec.decode(path).tobytes()).hexdigest()
 
 
 def test_quality_is_continuous_and_buys_bytes(tiny_weights: Path) -> None:
     original = picture(160, 160)
-    sizes = [len(PictureCodec("sa-icm-s", q, weights=tiny_weights).encode(original)) for q in (1, 25, 50, 50.5, 75, 100)]
+    sizes = [
+        len(PictureCodec("sa-icm-s", q, weights=tiny_weights).encode(original)) for q in (1, 25, 50, 50.5, 75, 100)
+    ]
     assert sizes == sorted(sizes)
     assert len(set(sizes)) == len(sizes)
 
@@ -105,7 +109,7 @@ def test_weights_that_do_not_match_are_named(tiny_weights: Path, tmp_path: Path)
     Release.from_model(other).save(tmp_path / "other.safetensors")
     data = PictureCodec("sa-icm-s", 40, weights=tiny_weights).encode(picture(40, 40))
     codec = PictureCodec("sa-icm-s", 40, weights=tmp_path / "other.safetensors")
-    with pytest.raises(StreamError, match="made with weights [0-9a-f]{16} .* is [0-9a-f]{16}"):
+    with pytest.raises(StreamError, match=r"made with weights [0-9a-f]{16} .* is [0-9a-f]{16}"):
         codec.decode(data)
 
 
