@@ -55,6 +55,7 @@ class Release:
         tensors: dict[str, Tensor] = {}
         layers = {f"prior.{name}": m for name, m in model.prior.named_modules() if isinstance(m, IntegerConv2d)}
         for name, layer in layers.items():
+            layer.tighten()
             weight, bias, _ = layer.integer_parameters()
             small = weight.abs().max() < 2**15
             tensors |= {

@@ -65,6 +65,12 @@ class IntegerConv2d(nn.Conv2d):
             self.weight_bits.fill_(self._affordable_bits(ACCUMULATOR_LIMIT / 2))
             self._read_phase()
 
+    def tighten(self) -> None:
+        """Give up fractional bits of the weights until the accumulator fits: training may have grown past the margin."""
+        while self.integers and self.bits > 0 and self.accumulator_bound() >= ACCUMULATOR_LIMIT:
+            self.weight_bits.sub_(1)
+            self._read_phase()
+
     def _read_phase(self) -> None:
         self.bits = int(self.weight_bits)
         self.integers = self.bits >= 0

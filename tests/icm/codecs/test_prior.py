@@ -55,6 +55,21 @@ def test_accumulators_stay_below_2_24_and_the_bound_is_reached_by_its_worst_inpu
     assert layer.accumulator_bound() == int(worst + 2 ** (shift - 1))
 
 
+def test_weights_that_outgrew_their_bits_are_tightened() -> None:
+    network = tiny_network()
+    network.use_integers()
+    layer = network.prior.context
+    before = layer.bits
+    with torch.no_grad():
+        layer.weight.mul_(5)
+    assert layer.accumulator_bound() >= ACCUMULATOR_LIMIT
+    with pytest.raises(ValueError, match="beyond 2\\^24"):
+        network.prior.coding()
+    layer.tighten()
+    assert layer.bits < before
+    network.prior.coding()
+
+
 def test_float_prior_cannot_code(tiny_model: SaIcmS) -> None:
     with pytest.raises(ValueError, match="not trained in integers"):
         tiny_model.prior.coding()
