@@ -5,13 +5,20 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 
 class NotLabelled(ValueError):
     """The segmenter knows nothing of this picture (it is not in the annotations)."""
+
+
+class Found(NamedTuple):
+    """A label map (H, W) of integers, and how many masks it was painted from (None where there were no masks)."""
+
+    labels: np.ndarray
+    masks: int | None
 
 
 class Segmenter(ABC):
@@ -39,6 +46,18 @@ class Segmenter(ABC):
         alphas: [None] where `scored` is false. Raises NotLabelled, or ValueError or OSError for annotations that are
         damaged or do not fit the picture.
         """
+
+    def find(
+        self, pictures: Sequence[np.ndarray], names: Sequence[str], alphas: Sequence[float | None]
+    ) -> list[list[Found] | Exception]:
+        """Of a batch of pictures, what `label_maps` gives each, or why it gives nothing (its errors, MemoryError)."""
+        results: list[list[Found] | Exception] = []
+        for picture, name in zip(pictures, names, strict=True):
+            try:
+                results.append([Found(labels, None) for labels in self.label_maps(picture, name, alphas)])
+            except (ValueError, OSError, MemoryError) as error:
+                results.append(error)
+        return results
 
 
 Options = TypeVar("Options")

@@ -1,4 +1,4 @@
-"""Segment Anything (Kirillov et al., ICCV 2023) through the segment-anything package: `sam:vit_h|vit_l|vit_b`.
+"""Segment Anything (Kirillov et al., ICCV 2023), models of the segment-anything package: `sam:vit_h|vit_l|vit_b`.
 
 alpha is the generator's `pred_iou_thresh`: masks whose predicted IoU is above it are kept (at 0, all of
 them, as upstream has it); a lower alpha keeps more masks and so draws more edges.
@@ -11,29 +11,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from icm.edges.labels import label_map
-from icm.edges.segmenters.base import Segmenter, read_options
+from icm.edges.sam.options import Options
+from icm.edges.segmenters.base import Found, Segmenter, read_options
 from icm.edges.segmenters.checkpoints import OFFICIAL, obtain, sha256_of
 
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """Those of SamAutomaticMaskGenerator, its names and defaults; pred_iou_thresh is alpha."""
-
-    points_per_side: int = 32
-    points_per_batch: int = 64
-    stability_score_thresh: float = 0.95
-    stability_score_offset: float = 1.0
-    box_nms_thresh: float = 0.7
-    crop_n_layers: int = 0
-    crop_nms_thresh: float = 0.7
-    crop_overlap_ratio: float = 512 / 1500
-    crop_n_points_downscale_factor: int = 1
-    min_mask_region_area: int = 0
+if TYPE_CHECKING:
+    from icm.edges.sam.everything import Everything
+    from icm.edges.sam.survivors import Survivors
 
 
 class Sam(Segmenter):
@@ -60,6 +48,7 @@ class Sam(Segmenter):
         self.name = f"sam:{arch}"
         self.arch, self.checkpoint, self.device, self.model = arch, checkpoint, device, model
         self.options = options or Options()
+        self._everything: Everything | None = None
         self._sha256 = sha256_of(checkpoint) if checkpoint else OFFICIAL[arch].sha256
 
     def settings(self) -> dict[str, Any]:
@@ -73,33 +62,46 @@ class Sam(Segmenter):
         if self.model is None:
             self.model = self._load(self.checkpoint or obtain(OFFICIAL[self.arch]))
 
-    def masks(self, picture: np.ndarray, alpha: float) -> list[dict[str, Any]]:
-        """The generator's records (`segmentation`, `predicted_iou`, …), those with predicted IoU above alpha."""
-        from segment_anything import SamAutomaticMaskGenerator
+    def survivors(self, pictures: Sequence[np.ndarray], alpha: float) -> list[Survivors]:
+        """The masks of each picture that survive at `alpha`: those of any higher alpha are among them."""
+        from icm.edges.sam.everything import Everything
 
         self.prepare()
-        generator = SamAutomaticMaskGenerator(self.model, pred_iou_thresh=alpha, **dataclasses.asdict(self.options))
+        if self._everything is None:
+            self._everything = Everything(self.model, self.options)
         try:
-            return generator.generate(picture)
+            return self._everything(pictures, alpha)
         except RuntimeError as error:  # torch's own class for want of memory, on CPU a plain RuntimeError
             if "memory" in str(error):
-                raise MemoryError("Segment Anything; try --option points_per_batch=16 or a smaller picture") from None
+                advice = "try --option points_per_batch=16 or a smaller picture"
+                raise MemoryError(f"Segment Anything; {advice}") from None
             raise
 
-    def label_maps(self, picture: np.ndarray, name: str, alphas: Sequence[float | None]) -> list[np.ndarray]:
+    def masks(self, picture: np.ndarray, alpha: float) -> list[dict[str, Any]]:
+        """The generator's records (`segmentation`, `predicted_iou`, …), those with predicted IoU above alpha."""
+        return self.survivors([picture], alpha)[0].select(alpha).records()
+
+    def find(
+        self, pictures: Sequence[np.ndarray], names: Sequence[str], alphas: Sequence[float | None]
+    ) -> list[list[Found] | Exception]:
         wanted = [0.0 if alpha is None else alpha for alpha in alphas]
-        # Non-maximum suppression goes by predicted IoU, so a higher alpha is a filter of a lower one: one pass serves
-        # all. Not so across crops, where it goes by the crop's size, nor after small regions are mended.
-        if self.options.crop_n_layers == 0 and self.options.min_mask_region_area == 0:
-            lowest = self.masks(picture, min(wanted))
-            found = [[mask for mask in lowest if alpha <= 0 or mask["predicted_iou"] > alpha] for alpha in wanted]
-        else:
-            found = [self.masks(picture, alpha) for alpha in wanted]
-        shape = (picture.shape[0], picture.shape[1])
-        return [
-            label_map([mask["segmentation"] for mask in masks], [mask["predicted_iou"] for mask in masks], shape)
-            for masks in found
-        ]
+        try:
+            found = self.survivors(pictures, min(wanted))
+        except MemoryError as error:
+            if len(pictures) == 1:
+                return [error]
+            return [self.find([x], [name], alphas)[0] for x, name in zip(pictures, names, strict=True)]
+        results: list[list[Found] | Exception] = []
+        for survivors in found:
+            chosen = [survivors.select(alpha) for alpha in wanted]
+            results.append([Found(masks.label_map(), len(masks)) for masks in chosen])
+        return results
+
+    def label_maps(self, picture: np.ndarray, name: str, alphas: Sequence[float | None]) -> list[np.ndarray]:
+        (found,) = self.find([picture], [name], alphas)
+        if isinstance(found, Exception):
+            raise found
+        return [labels for labels, _ in found]
 
     def _load(self, checkpoint: Path) -> Any:
         import torch

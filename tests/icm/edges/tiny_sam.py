@@ -4,7 +4,7 @@ import torch
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
 
-def tiny_sam(checkpoint: str | None = None, seed: int = 0) -> Sam:
+def tiny_sam(checkpoint: str | None = None, seed: int = 0, depth: int = 1) -> Sam:
     """Signature as in `segment_anything.sam_model_registry`; the same seed gives the same weights."""
     assert checkpoint is None
     with torch.random.fork_rng():
@@ -19,7 +19,7 @@ def tiny_sam(checkpoint: str | None = None, seed: int = 0) -> Sam:
             ),
             mask_decoder=MaskDecoder(
                 transformer_dim=32,
-                transformer=TwoWayTransformer(depth=1, embedding_dim=32, num_heads=2, mlp_dim=32),
+                transformer=TwoWayTransformer(depth=depth, embedding_dim=32, num_heads=2, mlp_dim=32),
                 num_multimask_outputs=3, iou_head_depth=2, iou_head_hidden_dim=32,
             ),
         )  # fmt: skip
