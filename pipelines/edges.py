@@ -1,11 +1,11 @@
-"""`vcm edges`: a folder of pictures to a folder of edge maps, resumable, each file whole or absent.
+"""`vcm edges`: a folder of pictures, or a clip, to a folder of edge maps, resumable, each file whole or absent.
 
     pictures ─read─▶ (H, W, 3) ─segmenter─▶ label map ─edges─▶ OUT/STEM.png, one row in OUT/manifest.jsonl
 
 What is written: the edge maps (8-bit grey PNG, 0 or 255; below alpha-A/ when there are several alphas; folders of
 IMAGES are kept), manifest.jsonl (one row an edge map, sorted), run.json (settings and provenance), refused.jsonl (if
 any), preview/sheet.png (if asked for). While it runs, rows gather in .journal.jsonl, so that a killed run loses one
-picture.
+batch, which is drawn again whole.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 from pipelines.run.batch import Refusals, one_line
 
 if TYPE_CHECKING:
+    from icm.edges.segmenters import Segmenter
     from pipelines.edges_book import Book
-    from pipelines.edges_job import Drawn
+    from pipelines.edges_job import Drawn, Settings
 
 NAME = "edges"
 HELP = "draw the edge maps that training looks at, from Segment Anything, annotations or colour alone"
@@ -31,22 +32,25 @@ examples:
   vcm edges coco/train -o edges --segmenter labels:annotations/panoptic_train.json --dilate 5
   vcm edges bsds500/images -o edges --segmenter labels:bsds500/groundTruth --option annotators=all
   vcm edges photos -o edges --segmenter felzenszwalb --option scale=300
+  vcm edges clip.mp4 -o edges --segmenter sam:vit_b --reuse 4          (000000.png, 000001.png, ...: one a frame)
 
 segmenters:
-  sam:vit_h, sam:vit_l, sam:vit_b   Segment Anything; --option points_per_side=32 points_per_batch=64
-                                    stability_score_thresh=0.95 box_nms_thresh=0.7 crop_n_layers=0 and others
+  sam:vit_h, sam:vit_l, sam:vit_b   Segment Anything; --option points_per_side=32 stability_score_thresh=0.95
+                                    box_nms_thresh=0.7 crop_n_layers=0 and others of its mask generator, whose masks
+                                    these are; faster, and a little other: precision=bfloat16 low_res_margin=0.02
   labels:PATH                       COCO panoptic or instances (.json), a folder of BSDS .mat (--option annotators=all,
                                     finest, coarsest or a number), a folder of label PNGs
   felzenszwalb                      the offline fallback: regions of like colour;
                                     --option scale=200 sigma=0.8 min_size=100
 
-A rerun does what is missing. Pictures that cannot be read or have no labels are listed, and the exit code is 1.
+One pass serves all of --alpha. A rerun does what is missing.
+Pictures that cannot be read or have no labels are listed, and the exit code is 1.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("images", metavar="IMAGES", type=Path, help="a folder of pictures (searched below), or one picture")
+    add("images", metavar="IMAGES", type=Path, help="a folder of pictures (searched below), one picture, or a clip")
     add("-o", dest="output", metavar="EDGES", type=Path, required=True, help="folder for edge maps and manifest")
     add("--segmenter", metavar="NAME", required=True, help="sam:vit_h|vit_l|vit_b, labels:PATH or felzenszwalb")
     add("--alpha", metavar="A[,A...]", help="keep masks of predicted IoU above A; a folder each (sam: 0.93)")
@@ -62,8 +66,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--sam-checkpoint", metavar="PATH", help="weights (default: the official ones, from the cache)")
     add("--device", default="auto", help="where Segment Anything runs: auto, cpu, cuda, cuda:1 (default auto)")
     add("--preview", metavar="N", type=int, default=0, help="show N pictures with labels and edges: preview/sheet.png")
-    add("--workers", metavar="N", type=int, default=1, help="processes (default 1)")
-    add("--engine", choices=("local",), default="local", help="where the work runs (default local)")
+    add("--batch", metavar="N", type=int, default=1, help="pictures at a time: 1 for a CPU, 8 for a GPU (default 1)")
+    add("--reuse", metavar="L", type=float, help="of a clip: frames still to within L levels of 255 keep their edges")
+    add("--workers", metavar="N", type=int, default=1, help="processes, or Ray actors (default 1)")
+    add(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="where the work runs; ray: on the cluster of RAY_ADDRESS, or a Ray of this machine (default local)",
+    )
     add("--dry-run", action="store_true", help="say what would be done, write nothing")
     add("--json", action="store_true", help="print the summary as JSON")
 
@@ -72,7 +83,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Exit code 0, or 1 with refused pictures listed. Raises ValueError, OSError, ImportError for a bad request."""
     from pipelines import edges_job as job
     from pipelines.edges_book import Book
+    from pipelines.edges_clip import is_clip
     from pipelines.run.atomic import make_folder
+    from pipelines.run.engines import need_ray
     from pipelines.run.lock import Lock
 
     if arguments.workers < 1 or arguments.preview < 0:
@@ -84,9 +97,17 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.method,
         _canny(arguments.canny),
         arguments.dilate,
+        arguments.batch,
+        arguments.reuse,
     )
     settings.check()
     output: Path = arguments.output
+    if is_clip(arguments.images):
+        return _run_clip(arguments, segmenter, settings)
+    if arguments.reuse is not None:
+        raise ValueError(f"--reuse is for a clip, and {arguments.images} is none")
+    if arguments.engine == "ray":
+        need_ray()
     names = _pictures(arguments.images, output)
     if segmenter.notice:
         print(f"vcm: {segmenter.notice}", file=sys.stderr)
@@ -101,25 +122,59 @@ def run(arguments: argparse.Namespace) -> int:
         todo = book.plan(names, refusals)
         already = len(names) - len(todo) - len(refusals)
         write, show = set(todo), set(_sample(sorted(names), arguments.preview)) - {name for name, _ in refusals.items}
-        jobs = [job.Job(name, names[name], name in write, name in show) for name in sorted(write | show)]
-        if jobs:
+        batches = [
+            [job.Job(name, names[name], name in write, name in show) for name in batch if name in write or name in show]
+            for batch in settings.batches(list(names))
+        ]
+        batches = [batch for batch in batches if batch]
+        if batches:
             segmenter.prepare()
         book.begin()
         sheet = {}
-        for drawn in job.draw_all(jobs, segmenter, recipe, settings, output, arguments.workers):
-            if drawn.error is not None:
-                refusals.add(drawn.job.name, _reason(drawn))
-                book.forget(drawn.job.name)
-                continue
-            if drawn.job.write:
-                book.add(drawn.rows)
-            if drawn.preview is not None:
-                sheet[drawn.job.name] = drawn.preview
+        for done in job.draw_all(batches, segmenter, recipe, settings, output, arguments.workers, arguments.engine):
+            for drawn in done:
+                if drawn.error is not None:
+                    refusals.add(drawn.job.name, _reason(drawn))
+                    book.forget(drawn.job.name)
+                elif drawn.preview is not None:
+                    sheet[drawn.job.name] = drawn.preview
+            book.add([drawn.rows for drawn in done if drawn.rows and drawn.job.write])
         book.close(refusals)
         if sheet:
             _write_sheet(output / "preview" / "sheet.png", [sheet[name] for name in sorted(sheet)])
-    drawn_count = sum(1 for name in todo if name in book.rows)
+    drawn_count = sum(1 for name in todo if name in book)
     return _report(arguments, book, refusals, len(names), drawn_count, already)
+
+
+def _run_clip(arguments: argparse.Namespace, segmenter: Segmenter, settings: Settings) -> int:
+    """As `run`, of a clip: its frames in order, by this process."""
+    from pipelines.clips import probe_clip
+    from pipelines.edges_book import Book
+    from pipelines.edges_clip import draw_clip
+    from pipelines.run.atomic import make_folder
+    from pipelines.run.lock import Lock
+
+    clip, output = arguments.images, arguments.output
+    if arguments.workers > 1 or arguments.engine != "local":
+        raise ValueError(f"{clip}: a clip is read by one process; leave --workers and --engine out")
+    if segmenter.notice:
+        print(f"vcm: {segmenter.notice}", file=sys.stderr)
+    book, refusals = Book(output, segmenter.settings(), settings), Refusals()
+    book.load()
+    if arguments.dry_run:
+        frames = probe_clip(clip).frames or 0
+        return _report(arguments, book, refusals, frames, max(0, frames - len(book)), len(book))
+    probe_clip(clip)  # refused before anything is made
+    make_folder(output)
+    with Lock(output), book:
+        book.load()
+        segmenter.prepare()
+        book.begin()
+        drawn, total, sheet = draw_clip(clip, segmenter, settings, book, refusals, arguments.preview)
+        book.close(refusals)
+        if sheet:
+            _write_sheet(output / "preview" / "sheet.png", [sheet[name] for name in sorted(sheet)])
+    return _report(arguments, book, refusals, total, drawn, len(book) - drawn)
 
 
 def _pictures(images: Path, output: Path) -> dict[str, Path]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from pipelines.edges_job import Settings
 from pipelines.run import manifest
-from pipelines.run.atomic import write_text
+from pipelines.run.atomic import replacing, write_text
 from pipelines.run.batch import Refusals
 from pipelines.run.provenance import provenance, sha256_file
+
+Row = dict[str, Any]
 
 
 class Book:
@@ -22,20 +24,38 @@ class Book:
 
     def __init__(self, output: Path, segmenter: dict[str, Any], settings: Settings) -> None:
         self.output, self.how = output, settings
+        thresholds = {key: value for key, value in segmenter.items() if key.endswith(("_thresh", "_offset"))}
         self.common = {
             "segmenter": segmenter["segmenter"],
             "checkpoint_sha256": segmenter.get("checkpoint_sha256"),
             **({"offline_fallback": True} if segmenter.get("offline_fallback") else {}),
             **settings.as_row(),
+            **({"thresholds": thresholds} if thresholds else {}),
         }
-        self.settings = json.loads(json.dumps({**segmenter, **settings.as_row(), "alphas": settings.alphas}))
-        self.rows: dict[str, list[dict[str, Any]]] = {}  # picture -> a row for each alpha
+        more = {"batch": settings.batch} if settings.batch > 1 else {}  # it may decide the last bit of a float
+        still = {"reuse": settings.reuse} if settings.reuse is not None else {}
+        decided = {**segmenter, **settings.as_row(), "alphas": settings.alphas, **more, **still}
+        self.settings = json.loads(json.dumps(decided))
+        self._rows: dict[str, str] = {}  # picture -> JSON of its rows: half a kilobyte, for there may be millions
         self.journal = output / ".journal.jsonl"
         self._file: IO[str] | None = None
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def rows(self, name: str) -> list[Row]:
+        """The rows of a picture, one for each alpha; none if it is not drawn."""
+        return json.loads(self._rows.get(name, "[]"))
+
+    def _keep(self, rows: list[Row]) -> None:
+        self._rows[rows[0]["picture"]] = json.dumps(rows, ensure_ascii=False)
+
     def load(self) -> None:
         """Read what is there. Raises ValueError if the folder holds other things, or edge maps of other settings."""
-        self.rows = {}
+        self._rows = {}
         record = self.output / "run.json"
         if not record.exists():
             if self.output.is_dir() and any(not path.name.startswith(".") for path in self.output.iterdir()):
@@ -54,12 +74,16 @@ class Book:
             what = "; ".join(changed)
             raise ValueError(f"{self.output}: holds edge maps of other settings ({what}); choose another -o")
         path = self.output / "manifest.jsonl"
+        found: dict[str, list[Row]] = {}
         for row in manifest.read(path) if path.exists() else []:
             if not {"picture", "picture_sha256", "edges", "edges_sha256"} <= row.keys():
                 raise ValueError(f"{path}: holds a row that is not of an edge map; remove it and run again")
-            self.rows.setdefault(row["picture"], []).append(row)
-        for rows in self._unfinished():
-            self.rows[rows[0]["picture"]] = rows
+            found.setdefault(row["picture"], []).append(row)
+        for rows in found.values():
+            self._keep(rows)
+        for batch in self._unfinished():
+            for rows in batch:
+                self._keep(rows)
 
     def __enter__(self) -> Book:
         return self
@@ -68,8 +92,8 @@ class Book:
         if self._file is not None:
             self._file.close()
 
-    def _unfinished(self) -> Iterator[list[dict[str, Any]]]:
-        """Rows of a run that was killed, a picture a line; a last line that was not written whole is passed over."""
+    def _unfinished(self) -> Iterator[list[list[Row]]]:
+        """Rows of a run that was killed, a batch a line; a last line that was not written whole is passed over."""
         if self.journal.exists():
             for line in self.journal.read_text(encoding="utf-8", errors="replace").splitlines():
                 try:
@@ -78,25 +102,40 @@ class Book:
                     continue
 
     def plan(self, names: dict[str, Path], refusals: Refusals) -> list[str]:
-        """The pictures still to draw, sorted; two whose edge maps would have one name are refused but for the first."""
-        owners = {rows[0]["edges"]: name for name, rows in self.rows.items() if name not in names}
-        todo = []
+        """The pictures still to draw, sorted, with those of their batches, which are drawn whole.
+
+        Two pictures whose edge maps would have one name are refused but for the first.
+        """
+        owners = {self.how.file(name, self.how.alphas[0]): name for name in self._rows if name not in names}
+        todo, refused = set(), set()
         for name in sorted(names):
             file = self.how.file(name, self.how.alphas[0])
             if owners.setdefault(file, name) != name:
                 refusals.add(name, f"its edge map would have the name of that of {owners[file]}; rename one")
+                refused.add(name)
             elif not self._done(name, names[name]):
-                todo.append(name)
-        return todo
+                todo.add(name)
+        return [
+            name
+            for batch in self.how.batches(list(names))
+            if not todo.isdisjoint(batch)
+            for name in batch
+            if name not in refused
+        ]
 
     def _done(self, name: str, path: Path) -> bool:
-        rows = self.rows.get(name, [])
-        if len(rows) != len(self.how.alphas):
+        try:
+            return name in self._rows and self.done(name, sha256_file(path))
+        except OSError:
+            return False
+
+    def done(self, name: str, digest: str) -> bool:
+        """Whether the edge maps of a picture with this SHA-256 are there, whole."""
+        rows = self.rows(name)
+        if len(rows) != len(self.how.alphas) or rows[0]["picture_sha256"] != digest:
             return False
         try:
-            return sha256_file(path) == rows[0]["picture_sha256"] and all(
-                sha256_file(self.output / row["edges"]) == row["edges_sha256"] for row in rows
-            )
+            return all(sha256_file(self.output / row["edges"]) == row["edges_sha256"] for row in rows)
         except OSError:
             return False
 
@@ -112,16 +151,18 @@ class Book:
                 path.unlink(missing_ok=True)
         self._file = open(self.journal, "w", encoding="utf-8")  # noqa: SIM115 (closed by `close`)
 
-    def add(self, rows: list[dict[str, Any]]) -> None:
-        """Note one picture that is drawn."""
-        full = [{**row, **self.common} for row in rows]
-        self.rows[full[0]["picture"]] = full
-        assert self._file is not None
-        print(json.dumps(full, ensure_ascii=False), file=self._file, flush=True)
+    def add(self, batch: Sequence[list[Row]]) -> None:
+        """Note a batch that is drawn: the rows of each of its pictures."""
+        full = [[{**row, **self.common} for row in rows] for rows in batch]
+        for rows in full:
+            self._keep(rows)
+        if full:
+            assert self._file is not None
+            print(json.dumps(full, ensure_ascii=False), file=self._file, flush=True)
 
     def forget(self, name: str) -> None:
         """Take back a picture that was drawn once and can no longer be: its edge maps would be of another picture."""
-        if self.rows.pop(name, None):
+        if self._rows.pop(name, None):
             for alpha in self.how.alphas:
                 (self.output / self.how.file(name, alpha)).unlink(missing_ok=True)
 
@@ -138,14 +179,17 @@ class Book:
         self.journal.unlink(missing_ok=True)
 
     def _write_manifest(self) -> None:
-        rows = [row for name in sorted(self.rows) for row in self.rows[name]]
-        manifest.write(self.output / "manifest.jsonl", rows)
+        """As `manifest.write`, but row by row: at a million pictures the text alone would be a gigabyte."""
+        with replacing(self.output / "manifest.jsonl") as temporary, open(temporary, "w", encoding="utf-8") as file:
+            for name in sorted(self._rows):
+                for row in self.rows(name):
+                    print(json.dumps(row, ensure_ascii=False), file=file)
 
     def statistics(self) -> dict[str, dict[str, float]]:
         """Edge fraction by alpha ("none" without): pictures, mean, min, max."""
         found: dict[str, list[float]] = {}
-        for rows in self.rows.values():
-            for row in rows:
+        for name in self._rows:
+            for row in self.rows(name):
                 alpha = "none" if row["alpha"] is None else f"{row['alpha']:g}"
                 found.setdefault(alpha, []).append(row["edge_fraction"])
         return {

@@ -1,13 +1,17 @@
-"""The work behind `vcm edges`: one picture to its files, many pictures over workers."""
+"""The work behind `vcm edges`: a batch of pictures to their files, many batches over workers.
+
+    Job ─load─▶ Loaded ─segment the batch─▶ label maps ─edges, PNG─▶ file and manifest row (Drawn)
+
+Batches are cut from the sorted list of all pictures, so that a batch is the same in every run, and is drawn whole.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import io
-import signal
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,10 +20,11 @@ import numpy as np
 from icm.edges.boundaries import check_options, edge_map
 from icm.edges.labels import count_labels
 from icm.edges.preview import row as preview_row
-from icm.edges.segmenters import Segmenter, build
+from icm.edges.segmenters import Found, Segmenter, build
 from pipelines.media import read_picture
 from pipelines.run.atomic import write_bytes
 from pipelines.run.batch import EXPECTED
+from pipelines.run.engines import ahead, spread
 from pipelines.run.progress import progress
 from pipelines.run.provenance import sha256_file
 
@@ -39,15 +44,24 @@ class Recipe:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How label maps become edge maps; `alphas` is (None,) where masks have no scores."""
+    """How label maps become edge maps; `alphas` is (None,) where masks have no scores. batch: pictures at a time.
+
+    reuse: of a clip, by how many levels blocks may differ in a frame that counts as still; None: none does.
+    """
 
     alphas: tuple[float | None, ...] = (None,)
     method: str = "canny"
     canny: tuple[int, int] = (100, 200)
     dilate: int = 1
+    batch: int = 1
+    reuse: float | None = None
 
     def check(self) -> None:
         check_options(self.method, self.canny, self.dilate)
+        if self.batch < 1:
+            raise ValueError(f"--batch {self.batch}: give at least 1")
+        if self.reuse is not None and not 0 <= self.reuse < 255:
+            raise ValueError(f"--reuse {self.reuse:g}: give a number of levels, 0 to 255")
 
     def as_row(self) -> dict[str, Any]:
         return {
@@ -61,6 +75,11 @@ class Settings:
         path = PurePosixPath(name).with_suffix(".png")
         return str(path if len(self.alphas) == 1 else PurePosixPath(f"alpha-{alpha:g}") / path)
 
+    def batches(self, names: Sequence[str]) -> list[list[str]]:
+        """`names`, sorted, cut into batches."""
+        ordered = sorted(names)
+        return [ordered[start : start + self.batch] for start in range(0, len(ordered), self.batch)]
+
 
 @dataclasses.dataclass(frozen=True)
 class Job:
@@ -70,6 +89,19 @@ class Job:
     path: Path
     write: bool
     preview: bool
+
+
+Batch = Sequence[Job]
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+    """A picture (H, W, 3) with the SHA-256 of its source, or why there is none."""
+
+    job: Job
+    digest: str = ""
+    picture: np.ndarray | None = None
+    error: Exception | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,17 +118,45 @@ class OutputError(OSError):
     """The output cannot be written: the fault is not the picture's, so the run ends."""
 
 
-def draw(job: Job, segmenter: Segmenter, settings: Settings, output: Path) -> Drawn:
-    """Segment one picture, draw and write its edge maps. Raises OutputError; other expected errors are returned."""
+def load(job: Job) -> Loaded:
+    """Read one picture; expected errors are returned."""
     try:
-        digest = sha256_file(job.path)
-        picture = read_picture(job.path)
-        maps = segmenter.label_maps(picture, job.name, settings.alphas)
-        edges = [edge_map(labels, settings.method, settings.canny, settings.dilate) for labels in maps]
+        return Loaded(job, sha256_file(job.path), read_picture(job.path))
+    except EXPECTED as error:
+        return Loaded(job, error=error)
+
+
+def draw_batch(batch: Sequence[Loaded], segmenter: Segmenter, settings: Settings, output: Path) -> list[Drawn]:
+    """Segment the pictures together, draw and write their edge maps; expected errors of a picture are returned.
+
+    Raises OutputError.
+    """
+    good = [item for item in batch if item.picture is not None]
+    pictures = [item.picture for item in good if item.picture is not None]
+    found: list[list[Found] | Exception]
+    try:
+        found = segmenter.find(pictures, [item.job.name for item in good], settings.alphas) if good else []
+    except EXPECTED as error:
+        found = [error] * len(good)
+    answers = iter(found)
+    return [
+        Drawn(item.job, error=item.error) if item.picture is None else draw(item, next(answers), settings, output)
+        for item in batch
+    ]
+
+
+def draw(item: Loaded, found: list[Found] | Exception, settings: Settings, output: Path) -> Drawn:
+    """Draw and write the edge maps of one picture. Raises OutputError; other expected errors are returned."""
+    job, picture = item.job, item.picture
+    assert picture is not None
+    if isinstance(found, Exception):
+        return Drawn(job, error=found)
+    try:
+        edges = [edge_map(labels, settings.method, settings.canny, settings.dilate) for labels, _ in found]
     except EXPECTED as error:
         return Drawn(job, error=error)
     rows = []
-    for alpha, labels, drawn in zip(settings.alphas, maps, edges, strict=True):
+    for alpha, (labels, masks), drawn in zip(settings.alphas, found, edges, strict=True):
         data = png(drawn)
         file = settings.file(job.name, alpha)
         if job.write:
@@ -107,17 +167,18 @@ def draw(job: Job, segmenter: Segmenter, settings: Settings, output: Path) -> Dr
         rows.append(
             {
                 "picture": job.name,
-                "picture_sha256": digest,
+                "picture_sha256": item.digest,
                 "edges": file,
                 "edges_sha256": hashlib.sha256(data).hexdigest(),
                 "alpha": alpha,
                 "width": picture.shape[1],
                 "height": picture.shape[0],
                 "edge_fraction": round(float(drawn.mean()), 6),
+                "masks": masks,
                 "labels": count_labels(labels),
             }
         )
-    return Drawn(job, rows, preview_row(picture, maps, edges) if job.preview else None)
+    return Drawn(job, rows, preview_row(picture, [labels for labels, _ in found], edges) if job.preview else None)
 
 
 def png(edges: np.ndarray) -> bytes:
@@ -130,47 +191,28 @@ def png(edges: np.ndarray) -> bytes:
 
 
 def draw_all(
-    jobs: Sequence[Job], segmenter: Segmenter, recipe: Recipe, settings: Settings, output: Path, workers: int
-) -> Iterator[Drawn]:
-    """`draw` of every job, in their order, here or by `workers` processes; memory does not grow with their number."""
-    here = workers == 1 or len(jobs) < 2
-    drawn = (
-        (draw(job, segmenter, settings, output) for job in jobs)
-        if here
-        else _pool(jobs, recipe, settings, output, workers)
-    )
-    yield from progress(drawn, len(jobs), "edges")
+    batches: Sequence[Batch],
+    segmenter: Segmenter,
+    recipe: Recipe,
+    settings: Settings,
+    output: Path,
+    workers: int = 1,
+    engine: str = "local",
+) -> Iterator[list[Drawn]]:
+    """`draw_batch` of every batch, in their order, here or by `workers`; memory does not grow with their number."""
+    if engine == "local" and (workers == 1 or len(batches) < 2):
+        loaded = ahead(batches, load_batch)  # the next pictures are read while these are segmented
+        drawn: Iterator[list[Drawn]] = (draw_batch(batch, segmenter, settings, output) for batch in loaded)
+    else:
+        drawn = spread(batches, functools.partial(worker, recipe, settings, output), engine, workers)
+    yield from progress(drawn, len(batches), "edges" if settings.batch == 1 else f"edges, batches of {settings.batch}")
 
 
-def _pool(jobs: Sequence[Job], recipe: Recipe, settings: Settings, output: Path, workers: int) -> Iterator[Drawn]:
-    import multiprocessing
-    from concurrent.futures import Future, ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
-
-    # spawn: a fork of a process that has used torch or OpenCV threads may hang
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start, (recipe, settings, output))
-    waiting: deque[Future[Drawn]] = deque()
-    try:
-        for job in jobs:
-            waiting.append(pool.submit(_draw_here, job))
-            if len(waiting) >= 4 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    except BrokenProcessPool:
-        raise OutputError("a worker process died, perhaps for want of memory; run again with fewer --workers") from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+def load_batch(batch: Batch) -> list[Loaded]:
+    return [load(job) for job in batch]
 
 
-_worker: tuple[Segmenter, Settings, Path]
-
-
-def _start(recipe: Recipe, settings: Settings, output: Path) -> None:
-    global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches the whole group; the parent ends the pool
-    _worker = (recipe.build(), settings, output)
-
-
-def _draw_here(job: Job) -> Drawn:
-    return draw(job, *_worker)
+def worker(recipe: Recipe, settings: Settings, output: Path) -> Callable[[Batch], list[Drawn]]:
+    """What a worker of any engine does with a batch."""
+    segmenter = recipe.build()
+    return lambda batch: draw_batch(load_batch(batch), segmenter, settings, output)

@@ -210,11 +210,11 @@ def test_an_interrupted_run_is_taken_up(tmp_path, monkeypatch):
     assert vcm(images, tmp_path / "whole", labels) == 0
     out, real, calls = tmp_path / "out", edges_job.draw, []
 
-    def draw(job, *rest):
+    def draw(item, *rest):
         if len(calls) == 3:
             raise KeyboardInterrupt
-        calls.append(job.name)
-        return real(job, *rest)
+        calls.append(item.job.name)
+        return real(item, *rest)
 
     monkeypatch.setattr(edges_job, "draw", draw)
     assert vcm(images, out, labels) == 130
@@ -222,7 +222,7 @@ def test_an_interrupted_run_is_taken_up(tmp_path, monkeypatch):
     with open(out / ".journal.jsonl", "a") as journal:
         journal.write('[{"picture": "p00')  # a line that the disk never got whole
     (out / ".p003.0123abcd.tmp.png").write_bytes(b"half")
-    monkeypatch.setattr(edges_job, "draw", lambda job, *rest: calls.append(job.name) or real(job, *rest))
+    monkeypatch.setattr(edges_job, "draw", lambda item, *rest: calls.append(item.job.name) or real(item, *rest))
     assert vcm(images, out, labels) == 0
     assert sorted(calls) == sorted(row["picture"] for row in rows_of(out)), "each picture once"
     assert files_of(out) == files_of(tmp_path / "whole")
@@ -275,7 +275,10 @@ def test_a_full_disk_ends_the_run_in_one_line(tmp_path, monkeypatch, capsys):
         (["--workers", "0"], "at least 1"),
         (["--option", "annotators"], "KEY=VALUE"),
         (["--option", "colour=1"], "no option 'colour'"),
-        (["--engine", "ray"], "invalid choice: 'ray'"),
+        (["--engine", "slurm"], "invalid choice: 'slurm'"),
+        (["--batch", "0"], "at least 1"),
+        (["--reuse", "4"], "is for a clip"),
+        (["--reuse", "300"], "0 to 255"),
     ],
 )
 def test_bad_requests(tmp_path, capsys, words, message):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from icm.edges.segmenters import felzenszwalb, given, sam
-from icm.edges.segmenters.base import NotLabelled, Segmenter
+from icm.edges.segmenters.base import Found, NotLabelled, Segmenter
 
 SEGMENTERS: dict[str, Callable[..., Segmenter]] = {
     "labels": given.build,
@@ -34,4 +34,4 @@ def build(
     return SEGMENTERS[kind](target, checkpoint=checkpoint, device=device, options=options or {})
 
 
-__all__ = ["SEGMENTERS", "NotLabelled", "Segmenter", "build"]
+__all__ = ["SEGMENTERS", "Found", "NotLabelled", "Segmenter", "build"]

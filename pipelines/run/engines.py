@@ -1,0 +1,139 @@
+"""Where units of work run: here with reading ahead, in processes of this machine, or in actors of a Ray cluster.
+
+Every engine gives the results in the order of the units, keeps a bounded number of them in hand, and calls the same
+function, so what is written does not depend on the engine.
+
+    for result in spread(units, make, "ray", workers): …      # make() builds the function, once in each worker
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any, TypeVar
+
+U = TypeVar("U")
+R = TypeVar("R")
+ENGINES = ("local", "ray")
+WAITING = 4
+"""Units in hand for each worker, at most."""
+DIED = "a worker died, perhaps for want of memory; run again with fewer --workers"
+
+
+class WorkerDied(OSError):
+    """A worker ended without an answer: the fault is not a unit's, so the run ends."""
+
+
+def ahead(items: Iterable[U], function: Callable[[U], R], depth: int = 2) -> Iterator[R]:
+    """`function` of every item, in order, up to `depth` of them done ahead by a thread while the caller works."""
+    pool = ThreadPoolExecutor(1)
+    waiting: deque[Future[R]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > depth:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def spread(units: Sequence[U], make: Callable[[], Callable[[U], R]], engine: str, workers: int) -> Iterator[R]:
+    """The function that `make` builds, of every unit, in order, by `workers` of `engine`. make: importable, picklable.
+
+    What the function raises is raised here. Raises WorkerDied, and ImportError without Ray where it is asked for.
+    """
+    return _ray(units, make, workers) if engine == "ray" else _processes(units, make, workers)
+
+
+def need_ray() -> Any:
+    """The ray module; ImportError with the command that installs it."""
+    try:
+        import ray
+    except ImportError:
+        raise ImportError("--engine ray needs Ray: pip install 'ray[default]' (the extra `cluster`)") from None
+    return ray
+
+
+def _processes(units: Sequence[U], make: Callable[[], Callable[[U], R]], workers: int) -> Iterator[R]:
+    import multiprocessing
+
+    # spawn: a fork of a process that has used torch or OpenCV threads may hang
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start, (make,))
+    waiting: deque[Future[Any]] = deque()
+    try:
+        for unit in units:
+            waiting.append(pool.submit(_call, unit))
+            if len(waiting) >= WAITING * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool:
+        raise WorkerDied(DIED) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+_function: Callable[[Any], Any]
+
+
+def _start(make: Callable[[], Callable[[Any], Any]]) -> None:
+    global _function
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches the whole group; the parent ends the pool
+    _function = make()
+
+
+def _call(unit: Any) -> Any:
+    return _function(unit)
+
+
+class _Actor:
+    """What lives in a Ray worker."""
+
+    def __init__(self, make: Callable[[], Callable[[Any], Any]]) -> None:
+        self.function = make()
+
+    def call(self, unit: Any) -> Any:
+        return self.function(unit)
+
+
+def _ray(units: Sequence[U], make: Callable[[], Callable[[U], R]], workers: int) -> Iterator[R]:
+    """A pool of actors on the cluster of RAY_ADDRESS, or on a Ray of this machine that ends with the run."""
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # its future default, else it warns
+    ray = need_ray()
+    started = not ray.is_initialized()
+    if started:
+        root = str(Path(__file__).resolve().parents[2])  # workers must find this package where it is not installed
+        path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH")) if part)
+        local = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
+        ray.init(runtime_env={"env_vars": {"PYTHONPATH": path}}, log_to_driver=False, logging_level="ERROR", **local)
+    try:
+        gpus = ray.cluster_resources().get("GPU", 0.0)
+        actor = ray.remote(num_cpus=1, num_gpus=min(1.0, gpus / workers))(_Actor)
+        actors = [actor.remote(make) for _ in range(workers)]
+        waiting: deque[Any] = deque()
+        for i, unit in enumerate(units):
+            waiting.append(actors[i % workers].call.remote(unit))
+            if len(waiting) >= WAITING * workers:
+                yield _answer(ray, waiting.popleft())
+        while waiting:
+            yield _answer(ray, waiting.popleft())
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def _answer(ray: Any, reference: Any) -> Any:
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None
+    except ray.exceptions.RayActorError as error:
+        cause = getattr(error, "cause", None)  # the function could not be built
+        raise cause if isinstance(cause, Exception) else WorkerDied(DIED) from None
