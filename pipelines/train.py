@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import importlib
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -55,54 +54,22 @@ class Config:
 
 def load_config(path: Path, overrides: list[str]) -> tuple[Any, Any, Any]:
     """(task module, task settings, trainer settings) checked against their dataclasses; an unknown key is an error."""
-    import yaml
-
     from pipelines.run import settings as reading
     from pipelines.tasks import TASKS
     from pipelines.trainer import TrainerSettings
 
-    config = reading.build(Config, _expand(yaml_mapping(path)), str(path))
+    values = reading.read_yaml(path)
+    for word in overrides:
+        if word.partition(".")[0] not in ("settings", "trainer") or "=" not in word:
+            raise ValueError(f"{word}: is not settings.KEY=VALUE or trainer.KEY=VALUE")
+        values = reading.override(values, word)
+    config = reading.build(Config, values, str(path))
     if config.task not in TASKS:
         raise ValueError(f"{path}: unknown task {config.task}; known: {', '.join(TASKS)}")
     module = importlib.import_module(TASKS[config.task])
-    parts = {"settings": (module.Settings, config.settings), "trainer": (TrainerSettings, config.trainer)}
-    for word in overrides:
-        part, _, rest = word.partition(".")
-        if part not in parts or "=" not in rest:
-            raise ValueError(f"{word}: is not settings.KEY=VALUE or trainer.KEY=VALUE")
-        kind, values = parts[part]
-        key, _, text = rest.partition("=")
-        parts[part] = kind, _with(values, key.split("."), yaml.safe_load(text))
-    settings, trainer = (reading.build(kind, values, f"{path}: {part}") for part, (kind, values) in parts.items())
+    settings = reading.build(module.Settings, config.settings, f"{path}: settings")
+    trainer = reading.build(TrainerSettings, config.trainer, f"{path}: trainer")
     return module, settings, trainer
-
-
-def yaml_mapping(path: Path) -> dict[str, Any]:
-    """The YAML of a configuration; ValueError in one line when it is none."""
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"{path}: holds no `key: value` lines; name a YAML file of settings")
-    return values
-
-
-def _expand(value: Any) -> Any:
-    """$VCM_SHARED (default ../shared) and other variables in texts."""
-    os.environ.setdefault("VCM_SHARED", "../shared")
-    if isinstance(value, dict):
-        return {key: _expand(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_expand(inner) for inner in value]
-    return os.path.expandvars(value) if isinstance(value, str) else value
-
-
-def _with(values: dict[str, Any], keys: list[str], value: Any) -> dict[str, Any]:
-    inner = value if len(keys) == 1 else _with(dict(values.get(keys[0]) or {}), keys[1:], value)
-    return {**values, keys[0]: inner}
 
 
 def train(

@@ -1,4 +1,7 @@
-"""Settings: a dataclass filled from YAML and `key=value` words; an unknown key or a wrong type is an error."""
+"""Settings: a dataclass filled from YAML and `key=value` words; an unknown key or a wrong type is an error.
+
+CONFIG.yaml ─read_yaml─▶ mapping ─override─▶ mapping ─build─▶ dataclass
+"""
 
 from __future__ import annotations
 
@@ -7,57 +10,62 @@ import difflib
 import os
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-def load(kind: type[T], path: str | os.PathLike[str] | None = None, overrides: Sequence[str] = ()) -> T:
-    """`kind` (a dataclass, possibly of dataclasses) from a YAML file, then from words like `model.width=64`.
+def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The mapping that a YAML file holds, with $VARIABLES in its texts replaced; ValueError, one line, when it is none.
 
-    A value of a word is read as YAML, so `true`, `[1, 2]` and `1e-4` mean what they look like.
-    Raises ValueError, one line: the file or word, the key, and the keys that exist.
+    $VCM_SHARED is the data folder, ../shared where nothing else is set.
     """
     import yaml
 
-    values: dict[str, Any] = {}
-    where = "settings"
-    if path is not None:
-        where = str(path)
-        try:
-            read = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-        except UnicodeDecodeError:
-            raise ValueError(f"{path}: not UTF-8 text; name a YAML file") from None
-        if read is not None and not isinstance(read, dict):
-            raise ValueError(f"{path}: holds no `key: value` lines; name a YAML file of settings")
-        values = read or {}
-    settings = build(kind, values, where)
-    for word in overrides:
-        key, sign, text = word.partition("=")
-        if not sign or not key:
-            raise ValueError(f"{word}: is not key=value; known keys: {', '.join(keys(kind))}")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            value = text
-        settings = _replace(settings, key.split("."), value, word)
-    return settings
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: not UTF-8 text; name a YAML file") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: holds no `key: value` lines; name a YAML file of settings")
+    return expand(values)
 
 
-def keys(kind: type) -> list[str]:
-    """The known keys, nested ones as `outer.inner`."""
-    hints, names = typing.get_type_hints(kind), []
-    for field in dataclasses.fields(kind):
-        inner = hints[field.name]
-        if dataclasses.is_dataclass(inner):
-            names += [f"{field.name}.{name}" for name in keys(typing.cast(type, inner))]
-        else:
-            names.append(field.name)
-    return names
+def expand(value: Any) -> Any:
+    """$VCM_SHARED (default ../shared) and other variables in every text inside lists and mappings."""
+    os.environ.setdefault("VCM_SHARED", "../shared")
+    if isinstance(value, dict):
+        return {key: expand(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [expand(inner) for inner in value]
+    return os.path.expandvars(value) if isinstance(value, str) else value
+
+
+def override(values: Mapping[str, Any], word: str) -> dict[str, Any]:
+    """`values` with a word like `model.width=64` put in; what stands after the sign is read as YAML."""
+    import yaml
+
+    key, sign, text = word.partition("=")
+    if not sign or not key:
+        raise ValueError(f"{word}: is not key=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text
+    return _with(values, key.split("."), value, word)
+
+
+def _with(values: Mapping[str, Any], keys: list[str], value: Any, word: str) -> dict[str, Any]:
+    if len(keys) > 1:
+        inner = values.get(keys[0]) or {}
+        if not isinstance(inner, Mapping):
+            raise ValueError(f"{word}: {keys[0]} has no keys inside it")
+        value = _with(inner, keys[1:], value, word)
+    return {**values, keys[0]: value}
 
 
 def build(kind: type[T], values: Mapping[str, Any], where: str = "settings") -> T:
@@ -73,20 +81,6 @@ def build(kind: type[T], values: Mapping[str, Any], where: str = "settings") -> 
     if missing:
         raise ValueError(f"{where}: {', '.join(missing)} must be given")
     return kind(**given)
-
-
-def _replace(settings: T, path: list[str], value: Any, word: str) -> T:
-    hints = typing.get_type_hints(type(settings))
-    fields = {field.name: field for field in dataclasses.fields(settings)}  # type: ignore[arg-type]
-    _known(path[0], fields, word)
-    if len(path) > 1:
-        inner = getattr(settings, path[0])
-        if not dataclasses.is_dataclass(inner):
-            raise ValueError(f"{word}: {path[0]} has no keys inside it")
-        value = _replace(inner, path[1:], value, word)
-    else:
-        value = _convert(hints[path[0]], value, word)
-    return dataclasses.replace(settings, **{path[0]: value})  # type: ignore[type-var]
 
 
 def _known(key: str, fields: Mapping[str, Any], where: str) -> None:

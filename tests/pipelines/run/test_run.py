@@ -19,7 +19,7 @@ from pipelines.run.atomic import make_folder, replacing, write_bytes, write_text
 from pipelines.run.batch import Refusals, each, one_line
 from pipelines.run.lock import Lock
 from pipelines.run.provenance import provenance, sha256_file
-from pipelines.run.settings import keys, load
+from pipelines.run.settings import build, override, read_yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -165,13 +165,31 @@ class Outer:
     model: Inner = dataclasses.field(default_factory=Inner)
 
 
+def load(path: Path, words: list[str]) -> Outer:
+    values = read_yaml(path)
+    for word in words:
+        values = override(values, word)
+    return build(Outer, values, str(path))
+
+
 def test_settings_from_yaml_and_words(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text("name: x\nmode: edges\nsizes: [3, 4]\npair: [5, 6]\nmodel:\n  rate: 1e-4\nplace: there\n")
-    settings = load(Outer, path, ["limit=7", "model.width=16", "fast=true"])
+    settings = load(path, ["limit=7", "model.width=16", "fast=true"])
     assert settings == Outer("x", "edges", (3, 4), (5, 6.0), 7, Path("there"), True, Inner(16, 1e-4))
-    assert load(Outer, path, ["limit=null"]).limit is None
-    assert keys(Outer)[-2:] == ["model.width", "model.rate"]
+    assert load(path, ["limit=null"]).limit is None
+    assert load(path, ["pair=[1, $HOME]", "name=[", "pair=[1, 2]"]).name == "["
+
+
+def test_variables_in_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """$VCM_SHARED has a value wherever nothing is set; other variables are the environment's."""
+    monkeypatch.delenv("VCM_SHARED", raising=False)
+    monkeypatch.setenv("WHERE", "there")
+    path = tmp_path / "a.yaml"
+    path.write_text("a: $VCM_SHARED/data\nb: [{c: $WHERE/x}, 3, $NEVER_SET]\n")
+    assert read_yaml(path) == {"a": "../shared/data", "b": [{"c": "there/x"}, 3, "$NEVER_SET"]}
+    monkeypatch.setenv("VCM_SHARED", "/here")
+    assert read_yaml(path)["a"] == "/here/data"
 
 
 @pytest.mark.parametrize(("text", "words", "reason"), [
@@ -184,7 +202,7 @@ def test_settings_from_yaml_and_words(tmp_path: Path) -> None:
     ("name: x\nsizes: [1, a]\n", [], "'a' is not int"),
     ("name: x\npair: [1]\n", [], "pair"),
     ("name: x\nlimit: 1.5\n", [], "limit: 1.5 is not"),
-    ("name: x\n", ["nam=3"], r"nam=3: unknown key nam \(did you mean name\?\)"),
+    ("name: x\n", ["nam=3"], r"unknown key nam \(did you mean name\?\)"),
     ("name: x\n", ["model.width=wide"], "'wide' is not int"),
     ("name: x\n", ["name.first=y"], "has no keys inside"),
     ("name: x\n", ["name"], "is not key=value"),
@@ -194,7 +212,7 @@ def test_settings_from_yaml_and_words(tmp_path: Path) -> None:
 def test_bad_settings_are_one_line(tmp_path: Path, text: str, words: list[str], reason: str) -> None:
     (tmp_path / "a.yaml").write_text(text)
     with pytest.raises(ValueError, match=reason) as caught:
-        load(Outer, tmp_path / "a.yaml", words)
+        load(tmp_path / "a.yaml", words)
     assert "\n" not in str(caught.value)
 
 
