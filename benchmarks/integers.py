@@ -34,11 +34,12 @@ def main() -> None:
             f"weights in 1/2^{model.prior.get_submodule(name).bits}"
         )
     pictures = [read_picture(p) for p in list_pictures(arguments.pictures)[: arguments.limit]]
+    kept = [(layer, layer.bits) for layer in model.prior.layers]
     for quality in (10.0, 30.0, 50.0, 80.0):
         rates = {}
         for integers in (True, False):
-            for layer in model.prior.layers:
-                layer.integers = integers
+            for layer, bits in kept:
+                layer.weight_bits.fill_(bits if integers else -1)
             total = 0.0
             with torch.no_grad():
                 for picture in pictures:

@@ -33,6 +33,8 @@ def pixel_weights(mask: Tensor, elsewhere: float = 0.0, mean_fraction: float | N
     """
     weight = mask + elsewhere * (1 - mask)
     if mean_fraction is not None:
+        if mean_fraction + elsewhere <= 0:
+            raise ValueError("the masks are empty and nothing counts elsewhere: there is nothing to train on")
         weight = weight / (mean_fraction + elsewhere * (1 - mean_fraction))
     return weight
 

@@ -21,7 +21,8 @@ examples:
   vcm demo -o runs/mine --pictures 24 --steps 40 --seed 3
 
 The scenes are drawn, the codec is fine-tuned on their edges, every curve is measured from files on disk: the same seed
-gives the same files and figures on the same machine. A second run in the same folder does only what is missing.
+gives the same files and figures on the same machine. A second run in the same folder does only what is missing; with other
+scenes or another seed it starts anew.
 """
 QUALITIES = (1, 12, 24, 36, 48, 60, 75)
 ANCHORS = ("jpeg", "webp", "x265")
@@ -57,8 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def draw(out: Path, pictures: int, train: int, seed: int) -> None:
-    """The scenes, in COCO's layout; drawn again when the folder holds others than were asked for."""
+    """The scenes, in COCO's layout. Others than were asked for go, and with them what was made of them."""
     import json
+    import shutil
 
     from eval import scenes
 
@@ -68,6 +70,8 @@ def draw(out: Path, pictures: int, train: int, seed: int) -> None:
         wanted = {"split": split, "count": count, "seed": seed}
         if note.is_file() and json.loads(note.read_text()) == wanted:
             continue
+        for stale in (folder, *((out / "edges", out / "codec") if name == "train" else ()), out / "evaluation"):
+            shutil.rmtree(stale, ignore_errors=True)
         print(f"drawing {count} scenes: {folder}", file=sys.stderr)
         scenes.write(folder, count, seed=seed, split=split)
         note.write_text(json.dumps(wanted))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ examples:
   torchrun --nproc-per-node 8 -m pipelines train pipelines/configs/sa-icm-s.yaml -o runs/big --steps 400000
 
 The folder gets checkpoint.safetensors, log.jsonl, tensorboard/, previews/ and, at the end, model.safetensors.
-A run resumed with --steps is bit for bit the run that was never stopped; --minutes is wall-clock.
+A run resumed with the same --steps is bit for bit the run that was never stopped; --minutes is wall-clock, added up
+over resumes, and a larger number stretches the schedule.
 """
 
 
@@ -40,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="go on from the run's checkpoint, or start when there is none"
     )
-    parser.add_argument("--dry-run", action="store_true", help="check configuration, data and one step, then stop")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check configuration, data, three steps and the export, then stop"
+    )
 
 
 @dataclasses.dataclass
@@ -76,7 +78,7 @@ def train(
     config: Path, overrides: list[str], output: Path | None, steps: int | None, minutes: float | None, resume: bool
 ) -> Path:
     """Run to the end; returns the path of the exported weights."""
-    from pipelines.run import atomic, provenance
+    from pipelines.run import provenance
     from pipelines.trainer import Trainer
 
     module, settings, trainer_settings = load_config(config, overrides)
@@ -84,13 +86,9 @@ def train(
         trainer_settings = dataclasses.replace(trainer_settings, steps=steps, minutes=minutes)
     folder = output or Path("runs") / config.stem
     task = module.build(settings, trainer_settings.seed)
-    trainer = Trainer(task, trainer_settings, folder)
     record = {"config": str(config), "overrides": overrides, "settings": dataclasses.asdict(settings),
               "trainer": dataclasses.asdict(trainer_settings), **provenance.provenance()}  # fmt: skip
-    if trainer.rank == 0 and not (resume and (folder / "run.json").exists()):
-        if trainer.checkpoint.exists() and not resume:
-            raise ValueError(f"{folder}: holds a run already; add --resume to go on with it, or name another folder")
-        atomic.write_text(folder / "run.json", json.dumps(record, indent=1, default=str) + "\n")
+    trainer = Trainer(task, trainer_settings, folder, record)
     return trainer.run(resume)
 
 

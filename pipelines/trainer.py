@@ -25,9 +25,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from pipelines.run import checkpoint
-from pipelines.run.atomic import make_folder
+from pipelines.run.atomic import make_folder, write_text
 from pipelines.run.lock import Lock
 from pipelines.run.progress import progress as shown
+
+SKIPPED_LIMIT = 100
+FREE = {"checkpoint_minutes", "preview_steps", "log_steps", "device", "threads"}  # may change when a run is resumed
 
 
 class Task(Protocol):
@@ -52,7 +55,8 @@ class Task(Protocol):
         ...
 
     def loss(self, model: nn.Module, batch: Any, step: int) -> dict[str, Tensor]:
-        """By optimiser name what it minimises; every other entry is logged."""
+        """What each optimiser minimises, under its name up to a dash ("main" is of "main" and of "main-muon"); every
+        other entry is logged."""
         ...
 
     def preview(self, model: nn.Module, folder: Path, step: int) -> None: ...
@@ -81,10 +85,14 @@ class TrainerSettings:
 class Trainer:
     """One run in one folder: checkpoint.safetensors, log.jsonl, tensorboard/, previews/, then model.safetensors."""
 
-    def __init__(self, task: Task, settings: TrainerSettings, folder: Path) -> None:
+    def __init__(
+        self, task: Task, settings: TrainerSettings, folder: Path, record: dict[str, Any] | None = None
+    ) -> None:
+        """record: what to write into run.json; its "settings" are the task's, and a resumed run must have the same."""
         if (settings.steps is None) == (settings.minutes is None):
             raise ValueError("train: give either --steps or --minutes")
         self.task, self.settings, self.folder = task, settings, folder
+        self.record = record or {}
         self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         cuda = torch.cuda.is_available() if settings.device == "auto" else settings.device.startswith("cuda")
         local = int(os.environ.get("LOCAL_RANK", 0))
@@ -95,10 +103,11 @@ class Trainer:
         self.model = task.build().to(self.device)
         if settings.channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model.train()  # weights that were loaded for use come in evaluation mode, where rounding has no gradient
         self.ema = copy.deepcopy(self.model) if settings.ema else self.model
         self.optimizers = task.optimizers(self.model)
         self.rates = {name: [group["lr"] for group in o.param_groups] for name, o in self.optimizers.items()}
-        self.step, self.seconds = 0, 0.0
+        self.step, self.seconds, self.skipped = 0, 0.0, 0
 
     @property
     def checkpoint(self) -> Path:
@@ -128,12 +137,14 @@ class Trainer:
                     f"{self.folder}: holds a run already; add --resume to go on with it, or name another folder"
                 )
             self._load()
+        elif self.rank == 0 and self.record:
+            write_text(self.folder / "run.json", json.dumps(self.record, indent=1, default=str) + "\n")
         log = Log(self.folder, self.step) if self.rank == 0 else None
         started, before, saved = time.monotonic(), self.seconds, time.monotonic()
         remaining = None if self.settings.steps is None else max(0, self.settings.steps - self.step)
         for batch in shown(self._batches(), remaining, f"train {self.task.name}"):
             values = self._advance(batch)
-            self.seconds = before + time.monotonic() - started
+            self.seconds = self._clock(before + time.monotonic() - started)
             self.step += 1
             if log is not None:
                 log.add(self.step, self.seconds, values, self.settings.log_steps)
@@ -142,7 +153,7 @@ class Trainer:
                 if time.monotonic() - saved > 60 * self.settings.checkpoint_minutes:
                     self._save()
                     saved = time.monotonic()
-            if self._finished():
+            if self.progress >= 1:
                 break
         if self.rank == 0:
             self._save()
@@ -152,16 +163,17 @@ class Trainer:
             dist.barrier()
         return self.folder / "model.safetensors"
 
-    def _finished(self) -> bool:
-        """The clock is the first process's, so that all stop at the same step."""
-        done = torch.tensor(float(self.progress >= 1), device=self.device)
-        if self.world > 1 and self.settings.minutes is not None:
-            dist.broadcast(done, 0)
-        return bool(done)
+    def _clock(self, seconds: float) -> float:
+        """The first process's clock, so that all have the same learning rate and stop at the same step."""
+        if self.world == 1 or self.settings.minutes is None:
+            return seconds
+        shared = torch.tensor(seconds, dtype=torch.float64, device=self.device)
+        dist.broadcast(shared, 0)
+        return float(shared)
 
     def _batches(self) -> Iterator[Any]:
         """Batches in order, the next two made by threads while this one is used."""
-        if self._finished():
+        if self.progress >= 1:
             return
         with ThreadPoolExecutor(2) as pool:
             waiting: list[Future[Any]] = [
@@ -180,10 +192,10 @@ class Trainer:
         torch.manual_seed((self.settings.seed * 1_000_003 + self.step) * 4096 + self.rank)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.amp):
             values = self.task.loss(self.model, batch, self.step)
-        total = sum(values[name] for name in self.optimizers)
+        total = torch.stack([values[name] for name in sorted({n.partition("-")[0] for n in self.optimizers})]).sum()
         for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[union-attr]
+        total.backward()
         self._share_gradients()
         factor = self.task.schedule(progress)
         finite = True
@@ -192,10 +204,15 @@ class Trainer:
             norm = nn.utils.clip_grad_norm_(parameters, self.settings.clip or math.inf)
             if not torch.isfinite(norm):
                 finite = False
-                continue  # one bad batch must not end a night's work; the log counts them
+                continue  # one bad batch must not end a night's work; the log counts them, and many in a row do end it
             for group, rate in zip(optimizer.param_groups, self.rates[name], strict=True):
                 group["lr"] = rate * factor
             optimizer.step()
+        self.skipped = 0 if finite else self.skipped + 1
+        if self.skipped >= SKIPPED_LIMIT:
+            raise ValueError(
+                f"{self.folder}: the loss was not finite for {self.skipped} steps; lower the learning rate"
+            )
         self._average()
         return {
             **{k: float(v.detach()) for k, v in values.items()},
@@ -239,16 +256,19 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
             "settings": dataclasses.asdict(self.settings),
+            "task_settings": self._task_settings(),
         }
         checkpoint.save(self.checkpoint, tensors, numbers)
 
     def _load(self) -> None:
         tensors, numbers = checkpoint.load(self.checkpoint)
-        if numbers["task"] != self.task.name or numbers["settings"]["seed"] != self.settings.seed:
-            raise ValueError(
-                f"{self.checkpoint}: is of task {numbers['task']}, "
-                f"seed {numbers['settings']['seed']}; name another folder"
-            )
+        now = {"task": self.task.name, **self._task_settings(), **dataclasses.asdict(self.settings)}
+        then = {"task": numbers["task"], **numbers["task_settings"], **numbers["settings"]}
+        free = FREE | ({"minutes"} if self.settings.minutes is not None and then["steps"] is None else set())
+        changed = [key for key in now if key not in free and now[key] != then.get(key)]
+        if changed:
+            told = "; ".join(f"{key} was {then.get(key)}, not {now[key]}" for key in changed[:3])
+            raise ValueError(f"{self.checkpoint}: {told}; give the same, or name another folder")
         try:
             self.model.load_state_dict(checkpoint.without_prefix("model", tensors))
             if self.ema is not self.model:
@@ -261,6 +281,9 @@ class Trainer:
             ) from None
         self.step, self.seconds = int(numbers["step"]), float(numbers["seconds"])
 
+    def _task_settings(self) -> dict[str, Any]:
+        return dict(json.loads(json.dumps(self.record.get("settings", {}), default=str)))
+
 
 class Log:
     """Means over every `log_steps` steps, to log.jsonl and to TensorBoard. Lines after the resumed step are dropped."""
@@ -269,29 +292,32 @@ class Log:
         from torch.utils.tensorboard import SummaryWriter
 
         self.path = folder / "log.jsonl"
-        kept = (
-            [line for line in self.path.read_text().splitlines() if json.loads(line)["step"] <= step]
-            if self.path.exists()
-            else []
-        )
-        self.path.write_text("".join(line + "\n" for line in kept))
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        kept = [line for line in lines if (row := parsed(line)) and row["step"] <= step]
+        write_text(self.path, "".join(line + "\n" for line in kept))
         self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
-        self.sums: dict[str, float] = {}
-        self.count = 0
+        self.values: dict[str, list[float]] = {}
 
     def add(self, step: int, seconds: float, values: dict[str, float], every: int) -> None:
         for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-        self.count += 1
+            self.values.setdefault(name, []).append(value)
         if step % every:
             return
-        means = {name: value / self.count for name, value in self.sums.items()}
+        means = {name: sum(values) / len(values) for name, values in self.values.items()}
         with self.path.open("a") as file:
             file.write(json.dumps({"step": step, "seconds": round(seconds, 1), **means}) + "\n")
         for name, value in means.items():
             self.writer.add_scalar(name, value, step)
         self.writer.flush()
-        self.sums, self.count = {}, 0
+        self.values = {}
+
+
+def parsed(line: str) -> dict[str, Any] | None:
+    """A line of the log; None where a run that was killed left half of one."""
+    try:
+        return dict(json.loads(line))
+    except ValueError:
+        return None
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

@@ -1,7 +1,7 @@
 """COCO's layout on disk: pictures, instances (RLE, track_id) and panoptic labels (JSON and PNG).
 
-    FOLDER/images/000000.png          FOLDER/annotations/instances.json
-    FOLDER/panoptic/000000.png        FOLDER/annotations/panoptic.json
+    FOLDER/images/000000.png                 FOLDER/annotations/instances.json
+    FOLDER/annotations/panoptic/000000.png   FOLDER/annotations/panoptic.json
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def write_pictures(folder: str | os.PathLike, pictures: Iterable[Picture], info:
     """Writes them one by one; the annotations come last, so that a folder that has them is complete."""
     root = Path(folder)
     try:
-        for name in ("images", "panoptic", "annotations"):
+        for name in ("images", "annotations/panoptic"):
             (root / name).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(f"{root}: not a folder that can be written ({error.strerror}); choose another place") from None
@@ -94,13 +94,13 @@ def write_pictures(folder: str | os.PathLike, pictures: Iterable[Picture], info:
         height, width = picture.segments.shape
         ids = np.stack([picture.segments >> shift & 255 for shift in (0, 8, 16)], -1).astype(np.uint8)
         _whole(root / "images" / name, _png(picture.image))
-        _whole(root / "panoptic" / name, _png(ids))
+        _whole(root / "annotations" / "panoptic" / name, _png(ids))
         images.append({"id": image_id, "file_name": name, "width": width, "height": height,
                        "frame": picture.index, "time_s": picture.time_s})
         instances += instance_rows(picture, image_id, len(instances) + 1)
         panoptic.append({"image_id": image_id, "file_name": name, "segments_info": segments_info(picture)})
     things = [c for c in CATEGORIES if c["isthing"]]
-    paths = {"images": root / "images", "panoptic_root": root / "panoptic",
+    paths = {"images": root / "images", "panoptic_root": root / "annotations" / "panoptic",
              "panoptic": root / "annotations" / "panoptic.json", "instances": root / "annotations" / "instances.json"}
     shared = {"info": info, "licenses": [], "images": images}
     _whole(paths["panoptic"], json.dumps({**shared, "annotations": panoptic, "categories": CATEGORIES}).encode())

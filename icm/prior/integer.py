@@ -55,25 +55,26 @@ class IntegerConv2d(nn.Conv2d):
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias)
         self.in_bits, self.out_bits, self.in_max, self.low, self.high = in_bits, out_bits, in_max, low, high
-        self.integers, self.bits = False, -1
         self.register_buffer("weight_bits", torch.tensor(-1, dtype=torch.int32))  # -1: still in the float phase
-        self.register_load_state_dict_post_hook(lambda module, _: module._read_phase())
 
     def use_integers(self) -> None:
         """Enter the integer phase: fix the weights' fractional bits, one bit inside the accumulator's limit."""
         if not self.integers:
             self.weight_bits.fill_(self._affordable_bits(ACCUMULATOR_LIMIT / 2))
-            self._read_phase()
 
     def tighten(self) -> None:
-        """Give up fractional bits of the weights until the accumulator fits: training may have grown past the margin."""
+        """Give up fractional bits of the weights until the accumulator fits: training may outgrow the margin."""
         while self.integers and self.bits > 0 and self.accumulator_bound() >= ACCUMULATOR_LIMIT:
             self.weight_bits.sub_(1)
-            self._read_phase()
 
-    def _read_phase(self) -> None:
-        self.bits = int(self.weight_bits)
-        self.integers = self.bits >= 0
+    @property
+    def bits(self) -> int:
+        """Fractional bits of the weights; negative in the float phase. The buffer alone knows: averaging copies it."""
+        return int(self.weight_bits)
+
+    @property
+    def integers(self) -> bool:
+        return self.bits >= 0
 
     def _affordable_bits(self, limit: float) -> int:
         largest = float(self.weight.detach().abs().flatten(1).sum(1).max()) * self.in_max

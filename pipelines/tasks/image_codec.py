@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 
 import icm
 from icm import losses
+from pipelines.run.muon import Muon, is_matrix
 from pipelines.tasks.picture_data import Pictures
 
 
@@ -49,6 +50,7 @@ class Settings:
     crop: int = 160
     batch: int = 6
     learning_rate: float = 8e-4
+    optimizer: Literal["adam", "muon"] = "adam"
     aux_learning_rate: float = 1e-2
     warmup: float = 0.01
     final_rate: float = 0.01
@@ -70,12 +72,17 @@ class ImageCodecTask:
         return icm.build(self.settings.arch, weights=self.settings.weights, **self.settings.model)
 
     def optimizers(self, model: nn.Module) -> dict[str, Optimizer]:
+        """Muon for matrices (if asked), Adam for the rest; quantiles have their own loss and Adam."""
         aux = [p for name, p in model.named_parameters() if name.endswith("quantiles")]
         main = [p for name, p in model.named_parameters() if not name.endswith("quantiles")]
-        return {
-            "main": torch.optim.Adam(main, self.settings.learning_rate, betas=(0.9, 0.99)),
+        rate, chosen = self.settings.learning_rate, self.settings.optimizer == "muon"
+        matrices = [p for p in main if chosen and is_matrix(p)]
+        rest = [p for p in main if not (chosen and is_matrix(p))]
+        optimizers: dict[str, Optimizer] = {
+            "main": torch.optim.Adam(rest, rate, betas=(0.9, 0.99)),
             "aux": torch.optim.Adam(aux, self.settings.aux_learning_rate),
         }
+        return {**optimizers, "main-muon": Muon(matrices, rate)} if matrices else optimizers
 
     def schedule(self, progress: float) -> float:
         s = self.settings
@@ -111,13 +118,15 @@ class ImageCodecTask:
         lmbda = losses.lmbda_at(batch[2], s.lmbda_lowest, s.lmbda_highest)
         importance = (lmbda / math.sqrt(s.lmbda_lowest * s.lmbda_highest)) ** -s.balance
         low = batch[2] < 34
+        logged = {}
+        if low.any():
+            logged = {"rate_bpp_estimated_low": rate[low].mean(), "distortion_low": distortion[low].mean()}
         return {
             "main": ((rate + lmbda * distortion) * importance).mean(),
             "aux": model.aux_loss(),
             "rate_bpp_estimated": rate.mean(),
             "distortion": distortion.mean(),
-            "rate_bpp_estimated_low": rate[low].mean(),
-            "distortion_low": distortion[low].mean(),
+            **logged,
         }
 
     def preview(self, model: Any, folder: Path, step: int) -> None:

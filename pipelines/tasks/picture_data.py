@@ -7,6 +7,7 @@ sometimes shrunk, so that small networks see objects of many sizes.
 from __future__ import annotations
 
 import dataclasses
+import sys
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -26,8 +27,16 @@ class Pair:
     mask: Path | None
 
 
+def mask_of(picture: Path, pictures: Path, masks: Path | None) -> Path | None:
+    """Folders below `pictures` are kept below `masks`."""
+    return None if masks is None else masks / picture.relative_to(pictures).with_suffix(".png")
+
+
 class Pictures:
-    """sources: folders of pictures, each with an optional folder of masks of the same stem (PNG, 255 = counts)."""
+    """sources: folders of pictures, each with an optional folder of masks as `vcm edges` lays it out (PNG, 255 counts).
+
+    Where a folder of masks is named, pictures without one are left out, needed or not: so twins see the same pictures.
+    """
 
     def __init__(
         self, sources: list[tuple[Path, Path | None]], crop: int, need_masks: bool, cache_bytes: int = 2**31
@@ -39,15 +48,12 @@ class Pictures:
                 raise ValueError(
                     f"{pictures}: this distortion needs a folder of masks beside it; make one with `vcm edges`"
                 )
-            found = [
-                Pair(path, None if masks is None else masks / f"{path.stem}.png") for path in list_pictures(pictures)
-            ]
-            if need_masks:
-                found = [pair for pair in found if pair.mask is not None and pair.mask.exists()]
+            listed = [Pair(path, mask_of(path, pictures, masks)) for path in list_pictures(pictures)]
+            found = [pair for pair in listed if pair.mask is None or pair.mask.exists()]
             if not found:
-                raise ValueError(
-                    f"{pictures}: no pictures{f' with masks in {masks}' if need_masks else ''}; check the folder"
-                )
+                raise ValueError(f"{pictures}: no picture has a mask in {masks}; check the folder")
+            if len(found) < len(listed):
+                print(f"{pictures}: {len(listed) - len(found)} pictures without a mask are left out", file=sys.stderr)
             self.pairs += found
         self._cache: OrderedDict[int, tuple[np.ndarray, np.ndarray | None]] = OrderedDict()
         self._bytes = 0
@@ -72,6 +78,8 @@ class Pictures:
                     f"{pair.mask}: {mask.shape[1]}x{mask.shape[0]} for a picture of another size; make the masks anew"
                 )
         with self._lock:
+            if index in self._cache:  # another thread was as fast
+                return self._cache[index]
             self._cache[index] = picture, mask
             self._bytes += picture.nbytes
             while self._bytes > self.cache_bytes and len(self._cache) > 1:

@@ -100,6 +100,56 @@ def test_the_loss_falls_and_the_network_codes(config: list[str], tmp_path: Path)
     assert codec.decode(codec.encode(picture(64, 64))).shape == (64, 64, 3)
 
 
+def test_resume_wants_the_same_settings(config: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(config, tmp_path / "run", 2) == 0
+    assert train([*config, "settings.lmbda_highest=9"], tmp_path / "run", 2, "--resume") == 2
+    assert "lmbda_highest was 0.03, not 9.0" in capsys.readouterr().err
+    assert train(config, tmp_path / "run", 5, "--resume") == 2
+    assert "steps was 2, not 5" in capsys.readouterr().err
+    assert train([*config, "trainer.log_steps=1"], tmp_path / "run", 2, "--resume") == 0
+
+
+def test_a_torn_log_is_no_obstacle(config: list[str], tmp_path: Path) -> None:
+    assert train(config, tmp_path / "run", 2) == 0
+    with (tmp_path / "run" / "log.jsonl").open("a") as file:
+        file.write('{"step": 2, "ma')
+    assert train(config, tmp_path / "run", 2, "--resume") == 0
+    rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [2]
+
+
+def test_weights_loaded_for_use_train_with_noise(config: list[str], tmp_path: Path) -> None:
+    """Rounding has no gradient: a network left in evaluation mode would learn to spend any rate."""
+    from pipelines.trainer import Trainer, TrainerSettings
+
+    assert train(config, tmp_path / "first", 2) == 0
+    weights = f"settings.weights={tmp_path / 'first' / 'model.safetensors'}"
+    module, settings, _ = load_config(Path(config[0]), [config[1], weights, "settings.optimizer=muon"])
+    trainer = Trainer(module.build(settings, 0), TrainerSettings(steps=2, threads=1), tmp_path / "second")
+    assert trainer.model.training
+    trainer.run()
+
+
+def test_averaged_weights_export_with_the_bits_they_were_rounded_with(config: list[str], tmp_path: Path) -> None:
+    """Either side of a power of two, model and average would choose different bits; the buffer decides for both."""
+    import copy
+
+    from tests.icm.conftest import tiny_network
+
+    model = tiny_network()
+    average = copy.deepcopy(model)
+    with torch.no_grad():
+        model.prior.context.weight.mul_(2.5)
+    model.use_integers()
+    average.use_integers()
+    for mine, other in zip(average.buffers(), model.buffers(), strict=True):
+        mine.copy_(other)
+    assert average.prior.context.bits == model.prior.context.bits
+    weight, _, _ = average.prior.context.integer_parameters()
+    stored = Release.from_model(average).model().prior.context.weight
+    assert torch.equal(stored.double() * 2.0**average.prior.context.bits, weight)
+
+
 def test_a_run_is_not_overwritten(config: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert train(config, tmp_path / "run", 2) == 0
     assert train(config, tmp_path / "run", 2) == 2
@@ -129,7 +179,7 @@ def test_damaged_checkpoint_is_named(config: list[str], tmp_path: Path, capsys: 
     assert train(config, tmp_path / "run", 2) == 0
     path = tmp_path / "run" / "checkpoint.safetensors"
     path.write_bytes(path.read_bytes()[:100])
-    assert train(config, tmp_path / "run", 4, "--resume") == 2
+    assert train(config, tmp_path / "run", 2, "--resume") == 2
     assert f"{path}: not a checkpoint" in capsys.readouterr().err
 
 

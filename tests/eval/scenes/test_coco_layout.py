@@ -71,7 +71,7 @@ def test_panoptic_files_agree(folder: Path) -> None:
     instances = json.loads((folder / "annotations/instances.json").read_text())
     assert [i["file_name"] for i in panoptic["images"]] == sorted(p.name for p in (folder / "images").iterdir())
     for row in panoptic["annotations"]:
-        bgr = cv2.imread(str(folder / "panoptic" / row["file_name"])).astype(int)
+        bgr = cv2.imread(str(folder / "annotations" / "panoptic" / row["file_name"])).astype(int)
         ids = bgr[..., 2] + 256 * bgr[..., 1] + 65536 * bgr[..., 0]
         numbers, areas = np.unique(ids, return_counts=True)
         assert dict(zip(numbers.tolist(), areas.tolist(), strict=True)) == {
