@@ -42,6 +42,11 @@ class Record:
     predict_s: float | None = None
     protocol: str = "frozen"  # the task model was not trained on decoded pictures
     seed: int = 0
+    encode_threads: int | None = None  # that the codec might use while encode_s was taken
+    decode_threads: int | None = None
+    content: str = ""  # hash of pictures and labels: points of different contents are never one curve
+    weights: str = ""  # SHA-256 of the codec's weights and tables; "" for a classic one
+    model_weights: str = ""  # SHA-256 of the task model's weights; "" where they are no file known here
     settings: str = ""  # hash of everything that decides the figures; equal: the same point
     versions: dict[str, str] = field(default_factory=dict)
 

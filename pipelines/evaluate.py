@@ -23,7 +23,8 @@ examples:
 Files in the run: config.yaml, run.json (versions, hardware, commit), records.jsonl and records.csv (a point a line),
 streams/CODEC/QUALITY/, predictions/CODEC/QUALITY/MODEL.json (COCO results), samples/ (decoded pictures for the report).
 Rate is the bytes of those files, headers included. The uncompressed pictures are measured first: the ceiling.
---resume skips every point whose settings are unchanged; a new task on old points costs no decoding.
+--resume skips every point whose settings are unchanged; a new task on old points costs no decoding. Other pictures or
+labels need another RUN. $VCM_SHARED and other variables in CONFIG.yaml are replaced.
 """
 TASKS = ("detection", "instances")
 CEILING = "uncompressed"
@@ -78,20 +79,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def read_settings(arguments: argparse.Namespace) -> Settings:
     """The configuration file's settings with the options given on top; ValueError in one line."""
-    import yaml
-
     from pipelines.codecs import split
-    from pipelines.run.settings import build
+    from pipelines.run.settings import build, read_yaml
 
-    values: dict[str, Any] = {}
-    if arguments.config is not None:
-        try:
-            read = yaml.safe_load(arguments.config.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ValueError(f"{arguments.config}: is not YAML: {error}") from None
-        if not isinstance(read, dict):
-            raise ValueError(f"{arguments.config}: holds no `key: value` lines; name a YAML file of settings")
-        values = read
+    values = read_yaml(arguments.config) if arguments.config is not None else {}
     for field in dataclasses.fields(Settings):
         given = getattr(arguments, field.name)
         if given is not None and field.name not in ("tasks", "weights"):
@@ -139,6 +130,8 @@ def evaluate(settings: Settings, output: Path, resume: bool = False, dry_run: bo
         model, model_hash = _model(settings) if settings.tasks else (None, "")
         refusals = Refusals()
         dataset, content = readable(dataset, refusals)
+        records.check(content, len(dataset))
+        settings = absolute(settings)
         origin = provenance()
         bench = Bench(output, dataset, content, tuple(settings.tasks), model, model_hash, max(1, settings.batch),
                       settings.seed, settings.samples, origin["versions"])  # fmt: skip
@@ -150,6 +143,20 @@ def evaluate(settings: Settings, output: Path, resume: bool = False, dry_run: bo
         _matched(bench, records, plan, [codec for codec in measured if codec.name == settings.match], refusals)
     refusals.report()
     return refusals.exit_code
+
+
+def absolute(settings: Settings) -> Settings:
+    """The same with absolute paths, so that config.yaml means the same from every folder; names stay names."""
+    from os.path import abspath
+
+    paths = {name: abspath(value) for name in ("images", "annotations", "model_weights")
+             if (value := getattr(settings, name)) is not None}  # fmt: skip
+    weights = dict(settings.weights)
+    if weights:
+        from icm.codecs.release import find  # not sooner: it imports torch
+
+        weights = {codec: abspath(value) if find(value) == Path(value) else value for codec, value in weights.items()}
+    return dataclasses.replace(settings, **paths, weights=weights)
 
 
 def plan_codecs(settings: Settings) -> list[tuple[str, list[float]]]:
@@ -215,7 +222,10 @@ def _point(bench: Any, records: Any, codec: Any) -> None:
     new = bench.measure(codec)
     records.add(new)
     figures = [f"{new[0].rate_bpp:8.4f} bpp  {new[0].psnr_db:6.2f} dB"]
-    figures += [f"{record.task} AP {record.ap:.1f} AP50 {record.ap50:.1f}" for record in new if record.ap is not None]
+    figures += [
+        f"{record.task} AP n/a (no objects)" if record.ap is None else
+        f"{record.task} AP {record.ap:.1f} AP50 {record.ap50:.1f}" for record in new if record.task != FIDELITY
+    ]  # fmt: skip
     print(f"{name:<20} {'  '.join(figures)}")
     sys.stdout.flush()
 

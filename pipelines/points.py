@@ -41,7 +41,7 @@ def fingerprint(**values: Any) -> str:
 
 
 def readable(dataset: Dataset, refusals: Refusals) -> tuple[Dataset, str]:
-    """The pictures that can be used, with their true sizes, and a hash of names and contents; the rest is refused."""
+    """The usable pictures with their true sizes, and a hash of them and their labels; the rest is refused."""
     items, hashes = [], []
     for item in progress(dataset.items, len(dataset.items), "reading"):
         try:
@@ -55,7 +55,24 @@ def readable(dataset: Dataset, refusals: Refusals) -> tuple[Dataset, str]:
     if not items:
         raise ValueError(f"{dataset.name}: none of its {len(dataset.items)} pictures can be read; "
                          f"first: {refusals.items[-1][1]}")  # fmt: skip
-    return dataclasses.replace(dataset, items=tuple(items)), fingerprint(items=hashes)
+    return dataclasses.replace(dataset, items=tuple(items)), fingerprint(items=hashes, labels=_labels(dataset, items))
+
+
+def _labels(dataset: Dataset, items: list[Item]) -> list[Any]:
+    """What the labels say of these pictures, and of what kinds they are."""
+    if dataset.truth is None:
+        return []
+    rows = dataset.truth.loadAnns(dataset.truth.getAnnIds(imgIds=[item.id for item in items]))
+    return [sorted(rows, key=lambda row: row["id"]), sorted(dataset.categories.items())]
+
+
+def threads_of(codec: Any) -> int:
+    """How many threads the codec may use: what an anchor says of itself, torch's for ours."""
+    if hasattr(codec, "threads"):
+        return int(codec.threads)
+    import torch
+
+    return torch.get_num_threads()
 
 
 @dataclass
@@ -107,7 +124,7 @@ class Bench:
                            weights=weights_hash(codec), libraries=libraries)  # fmt: skip
 
     def encode(self, codec: Any) -> dict[str, Any]:
-        """Write every stream, unless they are there; {"settings", "encode_s", "bytes_total"}."""
+        """Write every stream, unless they are there; {"settings", "encode_s", "threads", "bytes_total"}."""
         folder, settings = self.place("streams", codec), self.stream_settings(codec)
         note = read_note(folder / "point.json", settings)
         if note is not None:
@@ -125,7 +142,8 @@ class Bench:
             data = codec.encode(picture)
             encode_s += time.perf_counter() - start
             write_bytes(self.stream_path(codec, item), data)
-        note = {"settings": settings, "encode_s": encode_s, "bytes_total": self.bytes_on_disk(codec)}
+        note = {"settings": settings, "encode_s": encode_s, "threads": threads_of(codec),
+                "bytes_total": self.bytes_on_disk(codec)}  # fmt: skip
         write_text(folder / "point.json", json.dumps(note))
         return note
 
@@ -171,7 +189,7 @@ class Bench:
                 fidelity.process(item, original, frame)
                 if precision is not None:
                     precision.process(item, original, frame, prediction)
-        times = {"decode_s": decode_s, "predict_s": predict_s if self.model else None}
+        times = {"decode_s": decode_s, "threads": threads_of(codec), "predict_s": predict_s if self.model else None}
         return {**times, **fidelity.evaluate(), "sample_bytes": sizes}
 
     def record_settings(self, codec: Any, task: str) -> str:
@@ -195,6 +213,8 @@ class Bench:
                 ap=ap.ap if ap else None, ap50=ap.ap50 if ap else None, ap_per_class=ap.per_class if ap else {},
                 psnr_db=figures["psnr_db"], ms_ssim=figures["ms_ssim"], encode_s=streams["encode_s"],
                 decode_s=figures["decode_s"], predict_s=figures["predict_s"], seed=self.seed,
+                encode_threads=streams.get("threads"), decode_threads=figures.get("threads"),
+                content=self.content, weights=weights_hash(codec), model_weights=self.model_hash,
                 settings=self.record_settings(codec, task), versions=self.versions,
             ))  # fmt: skip
         return records
@@ -211,12 +231,21 @@ class Records:
                 raise ValueError(f"{folder}: holds records already; add --resume to go on, or choose another -o")
             self.all = read_jsonl(self.jsonl)
 
+    def check(self, content: str, pictures: int) -> None:
+        """ValueError where records of other pictures or labels are here: one folder holds curves of one content."""
+        others = [record for record in self.all if record.content != content]
+        if others:
+            old = others[0]
+            raise ValueError(f"{self.jsonl}: its records are of other pictures or labels ({old.pictures} pictures, "
+                             f"content {old.content or 'unknown'}) than asked for ({pictures} pictures, "
+                             f"content {content}); choose another -o")  # fmt: skip
+
     def settings(self) -> set[str]:
         """The hashes of the points that are done."""
         return {record.settings for record in self.all}
 
     def add(self, new: list[Record]) -> None:
-        """Append a point; one of the same name with other settings is replaced."""
+        """Append a point; one that has the same place in the folder, with other settings, is replaced."""
         names = {_key(record) for record in new}
         kept = [record for record in self.all if _key(record) not in names]
         if len(kept) == len(self.all):
@@ -228,7 +257,7 @@ class Records:
 
 
 def _key(record: Record) -> tuple[Any, ...]:
-    return record.codec, record.quality, record.dataset, record.task, record.model
+    return record.codec, record.quality, record.task, record.model
 
 
 def read_note(path: Path, settings: str) -> dict[str, Any] | None:

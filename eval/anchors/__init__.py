@@ -1,6 +1,6 @@
 """Anchors: classic codecs with the interface of ours. To add one: a builder in a file here, and a line in `ANCHORS`.
 
-A codec has `name`, `quality`, `suffix`, `qualities` (the lowest and highest whole quality),
+A codec has `name`, `quality`, `suffix`, `qualities` (lowest and highest whole quality), `threads` (that it uses: 1),
 `encode(picture) -> bytes` and `decode(bytes) -> picture`, pictures being (H, W, 3) uint8 RGB.
 Decoding needs the bytes and nothing else.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -17,6 +18,7 @@ class Pillow:
     suffix: str
     options: tuple[tuple[str, object], ...]
     qualities: tuple[int, int] = (1, 100)
+    threads: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         if not 1 <= self.quality <= 100:
@@ -52,6 +54,7 @@ class Uncompressed:
     quality: int = 0
     suffix: str = ".ppm"
     qualities: tuple[int, int] = (0, 0)
+    threads: ClassVar[int] = 1
 
     def encode(self, picture: np.ndarray) -> bytes:
         """The PPM's bytes of a (H, W, 3) uint8 RGB picture."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -36,6 +36,7 @@ class Intra:
     align: int  # width and height are padded to a multiple of this,
     smallest: int  # and to at least this
     options: dict[str, str] = field(default_factory=dict)
+    threads: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         low, high = self.qualities

@@ -18,10 +18,10 @@ IOU_TYPES = {"detection": "bbox", "instances": "segm"}  # task -> what is compar
 
 @dataclass(frozen=True)
 class AveragePrecision:
-    """AP at IoU .5:.95, AP at IoU .5, and AP of each class (None: no such object in these pictures)."""
+    """AP at IoU .5:.95, AP at IoU .5, and AP of each class (None, of any of them: no such object in these pictures)."""
 
-    ap: float
-    ap50: float
+    ap: float | None
+    ap50: float | None
     per_class: dict[str, float | None]
 
 
@@ -85,7 +85,8 @@ def average_precision(
         values = precision[:, :, index]
         values = values[values > -1]
         per_class[names[category]] = 100.0 * float(values.mean()) if values.size else None
-    ap, ap50 = (max(0.0, 100.0 * float(evaluation.stats[i])) for i in (0, 1))
+    # pycocotools says -1 where there was nothing to find, which is no accuracy at all, and not one of 0
+    ap, ap50 = (100.0 * value if (value := float(evaluation.stats[i])) >= 0 else None for i in (0, 1))
     return AveragePrecision(ap, ap50, per_class)
 
 

@@ -29,7 +29,7 @@ def provenance() -> dict[str, Any]:
 
 
 def hardware() -> dict[str, Any]:
-    """Machine, processor, cores this process may use, memory in bytes, accelerators when torch is already loaded."""
+    """Machine, processor, cores this process may use, memory in bytes; threads and accelerators if torch is loaded."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     known: dict[str, Any] = {"machine": platform.machine(), "system": platform.system(), "cores": affinity}
     known["processor"] = _processor()
@@ -38,6 +38,8 @@ def hardware() -> dict[str, Any]:
     except (ValueError, OSError, AttributeError):
         known["memory_bytes"] = None
     torch = sys.modules.get("torch")  # looked at only when the run uses it: importing costs seconds
+    if torch is not None:
+        known["torch_threads"] = torch.get_num_threads()
     if torch is not None and torch.cuda.is_available():
         known["accelerators"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return known

@@ -92,6 +92,17 @@ def test_nothing_found_is_zero(tmp_path):
     assert (found.ap, found.ap50, found.per_class["square"]) == (0, 0, 0)
 
 
+def test_nothing_to_find_is_no_figure(tmp_path):
+    """Pictures without any object: pycocotools says -1, and an AP of 0 would be a lie about the model."""
+    dataset = tiny_dataset(tmp_path)
+    ids = [item.id for item in dataset.items]
+    rows = predictions(dataset, 0)
+    dataset.truth.dataset["annotations"] = []
+    dataset.truth.createIndex()
+    found = average_precision(dataset.truth, rows, "detection", ids)
+    assert (found.ap, found.ap50, set(found.per_class.values())) == (None, None, {None})
+
+
 def test_masks_are_needed_for_instances(tmp_path):
     dataset = tiny_dataset(tmp_path)
     rows = [{k: v for k, v in row.items() if k != "segmentation"} for row in predictions(dataset, 0)]

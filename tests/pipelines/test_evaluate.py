@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ import yaml
 
 import eval.models
 from eval.anchors import ANCHORS
+from eval.datasets.folder import SUFFIXES, folder
 from eval.records import read_csv, read_jsonl
 from pipelines.codecs import build, label, parse, split, table
 from pipelines.matching import nearest
+from pipelines.media import PICTURES, list_pictures
 from tests.eval.tiny import tiny_files
 from tests.pipelines.tiny_model import TinyModel
 
@@ -95,20 +98,93 @@ def test_resume_does_only_what_is_missing(vcm, tiny, tmp_path, monkeypatch):
     assert (run / "records.jsonl").read_bytes() == text
 
 
-def test_resume_notices_changed_pictures(vcm, tiny, tmp_path):
-    run = tmp_path / "run"
-    words = [*tiny, "--task", "detection", "--codec", "webp:50", "-o", run]
-    assert vcm(*words).code == 0
-    before = read_jsonl(run / "records.jsonl")
-    tiny_files(tmp_path / "data")
-    picture = tmp_path / "data" / "images" / "picture0.png"
+def darker(path):
     from PIL import Image
 
-    Image.fromarray(np.asarray(Image.open(picture)) // 2).save(picture)
-    assert vcm(*words, "--resume").code == 0
-    after = read_jsonl(run / "records.jsonl")
-    assert len(after) == len(before) == 2
-    assert after[1].bytes_total != before[1].bytes_total
+    Image.fromarray(np.asarray(Image.open(path)) // 2).save(path)
+
+
+@pytest.mark.parametrize("change", ["pictures", "labels", "limit"])
+def test_resume_refuses_other_contents(vcm, tiny, tmp_path, change):
+    run = tmp_path / "run"
+    words = [*tiny, "--task", "detection", "-o", run]
+    assert vcm(*words, "--codec", "webp:50").code == 0
+    before = [(run / name).read_bytes() for name in ("records.jsonl", "config.yaml", "run.json")]
+    if change == "pictures":
+        darker(tmp_path / "data" / "images" / "picture0.png")
+    elif change == "labels":
+        path = tmp_path / "data" / "instances.json"
+        read = json.loads(path.read_text())
+        read["annotations"][0]["bbox"][0] += 1
+        path.write_text(json.dumps(read))
+    done = vcm(*words, *(["--limit", "1"] if change == "limit" else []), "--codec", "webp:80", "--resume")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "of other pictures or labels" in done.err
+    assert "choose another -o" in done.err
+    assert before == [(run / name).read_bytes() for name in ("records.jsonl", "config.yaml", "run.json")]
+
+
+def test_two_folders_called_images_are_two_data_sets(vcm, tmp_path):
+    one, other = (tiny_files(tmp_path / name)[0] for name in "ab")
+    darker(other / "picture0.png")
+    assert one.name == other.name
+    assert vcm("evaluate", "--images", one, "--codec", "jpeg:10,20", "-o", tmp_path / "run").code == 0
+    done = vcm("evaluate", "--images", other, "--codec", "jpeg:40,60", "-o", tmp_path / "run", "--resume")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert {r.quality for r in read_csv(tmp_path / "run" / "records.csv")} == {0, 10, 20}
+    assert vcm("evaluate", "--images", other, "--codec", "jpeg:40", "-o", tmp_path / "more").code == 0
+    contents = [{r.content for r in read_jsonl(tmp_path / name / "records.jsonl")} for name in ("run", "more")]
+    assert contents[0].isdisjoint(contents[1])
+    assert [len(content) for content in contents] == [1, 1]
+
+
+def test_records_name_the_weights(vcm, tiny, tmp_path, monkeypatch):
+    """The codec's own, in its records alone, and those of the task model; a resumed run keeps both sets apart."""
+    from icm.codecs.release import Release
+    from tests.icm.conftest import tiny_network
+
+    hashes = []
+    for seed in (0, 1):
+        network = tiny_network(seed)
+        network.use_integers()
+        release = Release.from_model(network)
+        release.save(tmp_path / f"{seed}.safetensors")
+        hashes.append(release.hash.hex())
+    run = tmp_path / "run"
+    for seed, quality in enumerate((20, 40)):
+        done = vcm(*tiny, "--task", "detection", "--codec", f"sa-icm-s:{quality}", "--weights",
+                   tmp_path / f"{seed}.safetensors", "-o", run, "--resume")  # fmt: skip
+        assert done.code == 0, done.err
+    records = {(r.codec, r.quality): r for r in read_jsonl(run / "records.jsonl")}
+    assert [r.weights for r in records.values()] == ["", *hashes]
+    assert {r.model_weights for r in records.values()} == {""}  # the tiny model has none
+    monkeypatch.setattr("pipelines.evaluate._model", lambda settings: (TinyModel(), "77"))
+    assert vcm(*tiny, "--task", "detection", "--codec", "jpeg:5", "-o", tmp_path / "other").code == 0
+    assert {r.model_weights for r in read_jsonl(tmp_path / "other" / "records.jsonl")} == {"77"}
+
+
+def test_threads_are_recorded(vcm, tiny, tmp_path, fake):
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert vcm(*tiny, "--task", "detection", "--codec", "jpeg:5", "fake:9", "-o", tmp_path / "run").code == 0
+    finally:
+        torch.set_num_threads(before)
+    found = {r.codec: (r.encode_threads, r.decode_threads) for r in read_jsonl(tmp_path / "run" / "records.jsonl")}
+    assert found == {"uncompressed": (1, 1), "jpeg": (1, 1), "fake": (3, 3)}
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["hardware"]["torch_threads"] == 3
+
+
+def test_pictures_without_objects_have_no_ap(vcm, tiny, tmp_path):
+    path = tmp_path / "data" / "instances.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "annotations": []}))
+    done = vcm(*tiny, "--task", "detection", "--codec", "jpeg:5", "-o", tmp_path / "run")
+    assert done.code == 0, done.err
+    assert "detection AP n/a" in done.out
+    records = read_jsonl(tmp_path / "run" / "records.jsonl")
+    assert [(r.task, r.ap, r.ap50) for r in records] == [("detection", None, None)] * 2
 
 
 def test_the_run_folder_reproduces_itself(vcm, tiny, tmp_path):
@@ -121,6 +197,52 @@ def test_the_run_folder_reproduces_itself(vcm, tiny, tmp_path):
     assert one == two
     about = json.loads((run / "run.json").read_text())
     assert {"versions", "hardware", "commit", "command", "date_utc", "settings", "content"} <= set(about)
+
+
+def test_a_run_can_be_repeated_from_any_folder(vcm, tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["evaluate", "--images", "data/images", "--annotations", "data/instances.json", "--model", "tiny"]
+    assert vcm(*words, "--task", "detection", "--codec", "jpeg:40", "-o", "run").code == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    done = vcm("evaluate", "../run/config.yaml", "-o", "again")
+    assert done.code == 0, done.err
+    one, two = (read_jsonl(tmp_path / f / "records.jsonl") for f in ("run", "elsewhere/again"))
+    assert [r.settings for r in one] == [r.settings for r in two]
+
+
+def test_weights_by_path_become_absolute_and_names_stay(tmp_path, monkeypatch):
+    from pipelines.evaluate import Settings, absolute
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.safetensors").touch()
+    monkeypatch.setattr("icm.codecs.release.find", lambda name: tmp_path / "shipped" if name == "lic-s" else Path(name))
+    given = Settings("pictures", ["jpeg:5"], weights={"sa-icm-s": "mine.safetensors", "lic-s": "lic-s"})
+    made = absolute(given)
+    assert made.images == str(tmp_path / "pictures")
+    assert made.annotations is None
+    assert made.weights == {"sa-icm-s": str(tmp_path / "mine.safetensors"), "lic-s": "lic-s"}
+
+
+def test_variables_in_a_configuration(vcm, tmp_path, monkeypatch):
+    tiny_files(tmp_path / "data")
+    monkeypatch.setenv("VCM_SHARED", str(tmp_path))
+    (tmp_path / "a.yaml").write_text("images: $VCM_SHARED/data/images\ncodecs: [jpeg:5]\n")
+    done = vcm("evaluate", tmp_path / "a.yaml", "-o", tmp_path / "run")
+    assert done.code == 0, done.err
+
+
+def test_folders_are_read_as_encode_reads_them(vcm, tmp_path):
+    images, _ = tiny_files(tmp_path)
+    (images / "below" / ".hidden").mkdir(parents=True)
+    shutil.copy(images / "picture0.png", images / "below")
+    shutil.copy(images / "picture0.png", images / "below" / ".hidden")
+    assert vcm("evaluate", "--images", images, "--codec", "jpeg:50", "-o", tmp_path / "run").code == 0
+    streams = tmp_path / "run" / "streams" / "jpeg" / "50"
+    assert {path.relative_to(streams).as_posix() for path in streams.rglob("*.jpg")} == {
+        "below/picture0.jpg", "picture0.jpg", "picture1.jpg"}  # fmt: skip
+    assert SUFFIXES == PICTURES
+    assert [item.path for item in folder(images).items] == list_pictures(images)
 
 
 def test_without_labels_fidelity_only(vcm, tmp_path):
