@@ -34,7 +34,7 @@ SETTINGS: dict[str, dict[str, str]] = {
 
 
 def worker(codec: str, folder: Path) -> None:
-    """Print a hash of the decoded symbols of every stream of `folder`."""
+    """Print, for every stream of `folder`, a hash of its decoded symbols and of the bytes its latent gives anew."""
     import contextlib
 
     import numpy as np
@@ -67,6 +67,7 @@ def worker(codec: str, folder: Path) -> None:
                 y_hat = coder.decode_tile(stream.section(i), r1 - r0, c1 - c0, code)
                 # y_hat·2^12 is whole: what the symbols and the means say, before any transform
                 digest.update(y_hat.numpy().tobytes())
+                digest.update(coder.encode_tile(latent[:, r0:r1, c0:c1], code)[0])
         print(path.stem, digest.hexdigest())
 
 

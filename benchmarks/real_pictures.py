@@ -35,9 +35,13 @@ def point(spec: str, pictures: Path, out: Path, weights: dict[str, str]) -> floa
     vcm("encode", str(pictures), "-o", str(streams), "--codec", spec, *more)
     codec = ["--codec", name] if name not in ("sa-icm-s", "lic-s") else []
     vcm("decode", str(streams), "-o", str(decoded), *codec, *more)
-    files = [p for p in streams.rglob("*") if p.is_file() and not p.name.startswith(".") and p.suffix != ".json"]
+    sources = sorted(pictures.iterdir())
+    stems = {path.stem for path in sources}
+    files = [p for p in streams.iterdir() if p.stem in stems]  # the streams alone, not the folder's manifest
+    if len(files) != len(sources):
+        raise SystemExit(f"{streams}: {len(files)} files for {len(sources)} pictures")
     pixels = 0
-    for path in sorted(pictures.iterdir()):
+    for path in sources:
         with Image.open(path) as picture:
             pixels += picture.width * picture.height
     return 8 * sum(p.stat().st_size for p in files) / pixels

@@ -21,8 +21,8 @@ examples:
   vcm demo -o runs/mine --pictures 24 --steps 40 --seed 3
 
 The scenes are drawn, the codec is fine-tuned on their edges, every curve is measured from files on disk: the same seed
-gives the same files and figures on the same machine. A second run in the same folder does only what is missing; with other
-scenes or another seed it starts anew.
+gives the same files and figures on the same machine. A second run in the same folder does only what is missing; with
+other scenes or another seed it starts anew.
 """
 QUALITIES = (1, 12, 24, 36, 48, 60, 75)
 ANCHORS = ("jpeg", "webp", "x265")

@@ -77,14 +77,18 @@ class Release:
         return cls({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, model.settings, arch)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write safetensors; the caller makes it atomic where that matters."""
-        from safetensors.torch import save_file
+        """Write safetensors, the same bytes for the same release; the caller makes it atomic where that matters."""
+        from safetensors.torch import save
 
-        save_file(
-            self.tensors,
-            path,
-            metadata={"arch": self.arch, "settings": json.dumps(self.settings), "sha256": self.hash.hex()},
-        )
+        about = {"arch": self.arch, "settings": json.dumps(self.settings), "sha256": self.hash.hex()}
+        data = save(self.tensors, metadata=about)
+        length = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8 : 8 + length])
+        header["__metadata__"] = about  # the library writes these in an order that changes from call to call
+        ordered = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length)
+        if len(ordered) != length:
+            raise ValueError(f"{path}: not written: the header of the weights changed its length")
+        Path(path).write_bytes(data[:8] + ordered + data[8 + length :])
 
     @classmethod
     def load(cls, weights: str | os.PathLike[str]) -> Release:
@@ -160,6 +164,20 @@ def find(weights: str | os.PathLike[str]) -> Path:
     if not path.is_file():
         raise ValueError(f"{weights}: neither a file nor the name of shipped weights ({', '.join(shipped) or 'none'})")
     return path
+
+
+def shipped_with(short_hash: bytes) -> Path | None:
+    """The shipped weights, of whatever name and age, whose hash begins so: a stream names its weights by hash."""
+    from safetensors import SafetensorError, safe_open
+
+    for path in sorted((Path(__file__).parent.parent / "weights").rglob("*.safetensors")):
+        try:
+            with safe_open(path, "pt") as file:
+                if (file.metadata() or {}).get("sha256", "").startswith(short_hash.hex()):
+                    return path
+        except (SafetensorError, OSError):
+            continue
+    return None
 
 
 def scale_tables() -> Tables:
