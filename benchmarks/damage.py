@@ -70,7 +70,8 @@ def main() -> None:
         print(f"{kind:<16} {outcome:<16} {count}")
     wrong = sum(count for (_, outcome), count in counts.items() if outcome == "SILENTLY WRONG")
     print(
-        f"{arguments.files} damaged files decoded to the end of the run, {wrong} silently wrong, slowest {slowest:.2f} s"
+        f"{arguments.files} damaged files, the process alive at the end: "
+        f"{wrong} silently wrong, slowest {slowest:.2f} s"
     )
 
 

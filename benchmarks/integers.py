@@ -2,8 +2,8 @@
 
     python benchmarks/integers.py [PICTURES] [--weights sa-icm-s] [--floats RUN/checkpoint.safetensors] [--limit 16]
 
-Two comparisons, since neither alone is fair: the shipped weights, trained to be rounded, with and without rounding; and,
-with --floats, weights that never left the float phase, before and after they are rounded without further training.
+Two comparisons, since neither alone is fair: the shipped weights, trained to be rounded, with and without rounding;
+and, with --floats, weights that never left the float phase, before and after they are rounded without further training.
 """
 
 from __future__ import annotations
