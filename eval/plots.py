@@ -30,12 +30,13 @@ THEMES = {  # ink, grid, paper
     "light": ("#1c2127", "#dfe3e8", "#ffffff"),
     "dark": ("#e4e7eb", "#353b44", "#15191e"),
 }
+RATE = "rate (bits per pixel)"
 WIDE = 6.0  # a rate range of more than this factor is drawn on a logarithmic axis
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One codec's points (rate_bpp, value), in any order."""
+    """One codec's points (rate_bpp, value), in any order; where the panel has another `across`, of that."""
 
     name: str
     points: tuple[tuple[float, float], ...]
@@ -43,12 +44,13 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes: what the vertical one measures, the curves, and the value without any codec."""
+    """One pair of axes: what the vertical one measures, the curves, the value without any codec, the horizontal one."""
 
     title: str
     label: str
     curves: tuple[Curve, ...]
     ceiling: float | None = None
+    across: str = RATE
 
 
 def style(name: str, names: Sequence[str]) -> tuple[str, str]:
@@ -65,7 +67,7 @@ def draw(panels: Sequence[Panel], theme: str = "light") -> Figure:
 
     ink, grid, paper = THEMES[theme]
     names = list(dict.fromkeys(curve.name for panel in panels for curve in panel.curves))
-    rates = [rate for panel in panels for curve in panel.curves for rate, _ in curve.points]
+    rates = [rate for panel in panels if panel.across == RATE for curve in panel.curves for rate, _ in curve.points]
     logarithmic = bool(rates) and max(rates) > WIDE * min(rates)
     figure = Figure(figsize=(4.6 * len(panels), 3.9), layout="constrained", facecolor=paper)
     handles: dict[str, Any] = {}
@@ -79,7 +81,8 @@ def draw(panels: Sequence[Panel], theme: str = "light") -> Figure:
             (line,) = axes.plot(x, y, color=colour, marker=marker, markersize=6.5, linewidth=1.7, zorder=3,
                                 markeredgecolor=paper, markeredgewidth=0.6)  # fmt: skip
             handles.setdefault(curve.name, line)
-        _dress(axes, panel, ink, grid, paper, logarithmic, rates)
+        of_rate = panel.across == RATE
+        _dress(axes, panel, ink, grid, paper, logarithmic and of_rate, rates if of_rate else [])
     rows = max(1, -(-len(handles) // (3 * len(panels) + 1)))
     columns = max(1, -(-len(handles) // rows))
     # matplotlib fills columns first; the codecs are to be read in rows
@@ -119,7 +122,7 @@ def _dress(axes: Any, panel: Panel, ink: str, grid: str, paper: str, logarithmic
     axes.set_facecolor(paper)
     axes.set_title(panel.title, color=ink, fontsize=10.5, loc="left")
     axes.set_ylabel(panel.label, color=ink, fontsize=9.5)
-    axes.set_xlabel("rate (bits per pixel)", color=ink, fontsize=9.5)
+    axes.set_xlabel(panel.across, color=ink, fontsize=9.5)
     axes.tick_params(colors=ink, labelsize=9, length=3)
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))

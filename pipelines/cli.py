@@ -27,6 +27,7 @@ STAGES = {  # in the order of the flow; only the chosen one is imported
     "info": "pipelines.info",
     "verify": "pipelines.verify",
     "evaluate": "pipelines.evaluate",
+    "privacy": "pipelines.privacy",
     "report": "pipelines.report",
     "models": "pipelines.models",
 }
