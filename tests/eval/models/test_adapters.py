@@ -12,7 +12,7 @@ import torch
 
 from eval import models
 from eval.models.mask_rcnn_scenes import CLASSES, SceneMaskRCNN
-from eval.models.official import OFFICIAL
+from eval.models.official import OFFICIAL, OfficialModel
 from eval.models.scene_model import paste
 from eval.models.weights import read, write
 
@@ -129,6 +129,8 @@ def test_torchvision_models_take_weights_from_a_file(name: str, tmp_path: Path) 
     state = get_model(name, weights=None, weights_backbone=None, num_classes=91).state_dict()
     torch.save(state, tmp_path / "w.pth")
     model = models.build(f"torchvision:{name}", weights=tmp_path / "w.pth")
+    assert isinstance(model, OfficialModel)
+    model._network().transform.min_size = (96,)  # 800 pixels of noise would cost minutes on a busy machine
     picture = noise(96, 128)
     check_result(model.predict([picture])[0], picture, model.tasks)
     assert model.tasks == OFFICIAL[name]
