@@ -96,7 +96,8 @@ def _call(unit: Any) -> Any:
 class _Actor:
     """What lives in a Ray worker."""
 
-    def __init__(self, make: Callable[[], Callable[[Any], Any]]) -> None:
+    def __init__(self, make: Callable[[], Callable[[Any], Any]], folder: str) -> None:
+        os.chdir(folder)  # relative paths mean here what they mean to the caller
         self.function = make()
 
     def call(self, unit: Any) -> Any:
@@ -104,7 +105,10 @@ class _Actor:
 
 
 def _ray(units: Sequence[U], make: Callable[[], Callable[[U], R]], workers: int) -> Iterator[R]:
-    """A pool of actors on the cluster of RAY_ADDRESS, or on a Ray of this machine that ends with the run."""
+    """A pool of actors on the cluster of RAY_ADDRESS, or on a Ray of this machine that ends with the run.
+
+    Every node must see the same files, under the same paths.
+    """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # its future default, else it warns
     ray = need_ray()
     started = not ray.is_initialized()
@@ -112,11 +116,15 @@ def _ray(units: Sequence[U], make: Callable[[], Callable[[U], R]], workers: int)
         root = str(Path(__file__).resolve().parents[2])  # workers must find this package where it is not installed
         path = os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH")) if part)
         local = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
-        ray.init(runtime_env={"env_vars": {"PYTHONPATH": path}}, log_to_driver=False, logging_level="ERROR", **local)
+        environment = {"env_vars": {"PYTHONPATH": path}}
+        try:
+            ray.init(runtime_env=environment, log_to_driver=False, logging_level="ERROR", **local)
+        except Exception as error:  # Ray raises the bare class when its own processes do not answer in 30 s
+            raise WorkerDied(f"Ray did not start ({' '.join(str(error).split())}); try --engine local") from None
     try:
         gpus = ray.cluster_resources().get("GPU", 0.0)
         actor = ray.remote(num_cpus=1, num_gpus=min(1.0, gpus / workers))(_Actor)
-        actors = [actor.remote(make) for _ in range(workers)]
+        actors = [actor.remote(make, os.getcwd()) for _ in range(workers)]
         waiting: deque[Any] = deque()
         for i, unit in enumerate(units):
             waiting.append(actors[i % workers].call.remote(unit))
