@@ -35,18 +35,21 @@ CLIPS = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts"
          ".flv", ".ogv", ".3gp", ".h264", ".264", ".hevc", ".h265", ".265", ".obu", ".ivf"}  # fmt: skip
 MAX_FRAMES = 2_600_000
 MATRICES = {1, 4, 5, 6, 7, 9, 10}  # ITU-T H.273: BT.709, FCC, BT.601 (5, 6), SMPTE 240M, BT.2020 (9, 10)
+COLOURS = {1: "bt709", 4: "bt601", 5: "bt601", 6: "bt601", 7: "bt709", 9: "bt2020", 10: "bt2020"}  # nearest of the four
 
 
 @dataclasses.dataclass(frozen=True)
 class ClipInfo:
     """What the head of a clip declares. width, height: upright, in pixels; frames: None where it is not declared;
-    rate: frames a second, nominal; time_base: seconds a tick, of which every time of `read_clip` is a multiple."""
+    rate: frames a second, nominal; time_base: seconds a tick, of which every time of `read_clip` is a multiple; colour:
+    where the samples come from, one of icm.bitstream.COLOURS by the matrix that they were converted with."""
 
     width: int
     height: int
     frames: int | None
     rate: Fraction
     time_base: Fraction
+    colour: str = "srgb"
 
 
 def probe_clip(path: str | os.PathLike[str]) -> ClipInfo:
@@ -59,7 +62,8 @@ def probe_clip(path: str | os.PathLike[str]) -> ClipInfo:
         for frame in _frames(path, container):
             base = base if frame.pts is not None else 1 / rate  # raw streams have no times: one tick a frame
             height, width = _upright(path, frame, np.empty((frame.height, frame.width, 0), np.uint8)).shape[:2]
-            return ClipInfo(width, height, declared, rate, base)
+            colour = "srgb" if frame.format.is_rgb else COLOURS[_matrix(frame)]
+            return ClipInfo(width, height, declared, rate, base, colour)
     raise ValueError(f"{path}: holds no frames")
 
 
@@ -150,7 +154,7 @@ def _to_rgb(path: Path, frame: Any) -> np.ndarray:
     from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
     check_size(path, frame.width, frame.height)
-    matrix = int(frame.colorspace) if int(frame.colorspace) in MATRICES else matrix_untagged(frame.height)
+    matrix = _matrix(frame)
     full = int(frame.color_range) == ColorRange.JPEG or frame.format.name.startswith("yuvj")
     converted = frame.reformat(
         format="rgb24",
@@ -161,6 +165,10 @@ def _to_rgb(path: Path, frame: Any) -> np.ndarray:
         interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT,
     )
     return converted.to_ndarray(format="rgb24")
+
+
+def _matrix(frame: Any) -> int:
+    return int(frame.colorspace) if int(frame.colorspace) in MATRICES else matrix_untagged(frame.height)
 
 
 def matrix_untagged(height: int) -> int:

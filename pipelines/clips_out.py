@@ -11,8 +11,7 @@
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -23,10 +22,12 @@ import numpy as np
 
 from pipelines.clips import matrix_untagged
 from pipelines.media import write_picture
-from pipelines.run.atomic import make_folder, replacing
+from pipelines.run.atomic import is_temporary, make_folder, replacing
 
 VIDEOS = {".mkv", ".mp4", ".y4m"}
 TICK = Fraction(1, 90_000)  # seconds
+INDEX = "frames.jsonl"
+OURS = re.compile(r"frame_\d{6,}(\.damage)?\.png|frames\.jsonl")
 
 
 class FolderWriter:
@@ -101,23 +102,18 @@ class VideoWriter:
         )
 
 
-@contextmanager
-def replacing_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary folder inside `folder`; on success its files move up, replacing; on failure it is removed."""
+def check_folder(folder: str | os.PathLike[str]) -> None:
+    """ValueError, one line, unless `folder` is new, empty, or holds a decoded clip and nothing else: it is replaced."""
     folder = Path(folder)
-    existed = folder.exists()
-    temporary = make_folder(folder) / f".{secrets.token_hex(4)}_tmp"
-    temporary.mkdir()
-    try:
-        yield temporary
-        for path in sorted(temporary.iterdir()):
-            os.replace(path, folder / path.name)
-        temporary.rmdir()
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if not existed:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
+    if not folder.is_dir():
+        return
+    names = sorted(name for name in os.listdir(folder) if not is_temporary(name))
+    others = [name for name in names if not OURS.fullmatch(name)]
+    if others or (names and INDEX not in names):
+        raise ValueError(
+            f"{folder}: holds {(others or names)[0]}, which no `vcm decode` of a clip wrote; "
+            "choose a new or an empty folder"
+        )
 
 
 @contextmanager

@@ -4,8 +4,9 @@
                                       ╰▶ frames ─▶ folder of PNGs with frames.jsonl, or a video file
 
 A codec that codes clips has `decode_clip(source, start, stop) -> iterator of (frame, tick)`, source: path or bytes. One
-that can show the intact part of a damaged file has `decode_partial(stream, frame) -> (picture, damage)`, damage being
-{(top, bottom, left, right) in pixels: reason} of what was left grey.
+that can show the intact part of a damaged file has `decode_partial(stream, frame) -> (picture, lost, approximate)`:
+lost is {(top, bottom, left, right) in pixels: reason} of what was left grey, approximate a list of such windows, in
+which pixels may differ from those of the intact file; elsewhere none does.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ HELP = "turn coded files back into pictures and frames"
 EPILOG = """\
 OUT is a picture (.png, .bmp, .ppm, .tif) or a folder for a coded picture; a folder of PNGs named by index, or a video
 (.mkv exact, .mp4, .y4m) for a coded clip; a folder for DIR. A damaged file gives no picture, unless --partial: then
-what is intact, grey elsewhere, a damage map beside it (white where damaged), and exit code 1.
+what is intact, grey where it is lost, a damage map beside it (a.damage.png: 255 lost, 128 approximate, because what
+is lost reaches there, 0 exact), and exit code 1. A folder of frames is replaced as a whole; one that holds anything
+but a decoded clip is refused.
 
 examples:
   vcm decode street.vcm -o street.png
@@ -42,7 +45,8 @@ examples:
   vcm decode jpegs -o decoded --codec jpeg                      an anchor: its files do not tell what they are
 """
 
-Frame = tuple["np.ndarray", "np.ndarray | None"]  # (H, W, 3) uint8, damage (H, W) bool or None
+LOST, APPROXIMATE = 255, 128  # in a damage map; 0: exact
+Frame = tuple["np.ndarray", "np.ndarray | None"]  # (H, W, 3) uint8, damage map (H, W) uint8 or None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -110,6 +114,8 @@ def _run_file(arguments: argparse.Namespace, settings: dict[str, Any]) -> int:
             raise ValueError(f"{out}: pictures are written losslessly; choose a name ending in {', '.join(LOSSLESS)}")
         elif kind == "clip" and out.suffix and out.suffix.lower() not in VIDEOS and not out.is_dir():
             raise ValueError(f"{out}: clips are written to a folder, or to {', '.join(sorted(VIDEOS))}")
+        if out.exists() and out.samefile(source):
+            raise ValueError(f"{out}: is the input; choose another -o")
         if arguments.dry_run:
             print(f"would write {out}")
             return 0
@@ -125,6 +131,7 @@ def _run_folder(arguments: argparse.Namespace, settings: dict[str, Any], suffix:
     from pipelines.run.atomic import make_folder
     from pipelines.run.ledger import Ledger
     from pipelines.run.lock import Lock
+    from pipelines.run.targets import distinct
 
     source_folder, out_folder = arguments.input, Path(arguments.output)
     refusals = Refusals()
@@ -136,6 +143,7 @@ def _run_folder(arguments: argparse.Namespace, settings: dict[str, Any], suffix:
             refusals.add(source, error)
             continue
         jobs.append((source, out_folder / source.relative_to(source_folder).with_suffix(ending)))
+    jobs = distinct(jobs, refusals, None if settings["codec"] else _beside)
     if arguments.dry_run:
         print("".join(f"would write {out}\n" for _, out in jobs), end="")
         refusals.report()
@@ -151,10 +159,10 @@ def _run_folder(arguments: argparse.Namespace, settings: dict[str, Any], suffix:
             ledger.add(row)
             rows.append(row)
         skipped = [row for row in finished.values() if row is not None]
-    for row in rows:
+    every = sorted(rows + skipped, key=lambda row: row["file"])
+    for row in every:
         if row["damaged"]:
             refusals.add(row["source"], f"damaged: {_described(row)}")
-    every = sorted(rows + skipped, key=lambda row: row["file"])
     if arguments.json:
         refused = [{"file": name, "reason": reason} for name, reason in refusals.items]
         print(json.dumps({"files": every, "refused": refused}))
@@ -230,16 +238,40 @@ def _decode_picture(source: Path, out: Path, settings: dict[str, Any]) -> dict[s
         picture, damage = next(_partial(source, settings, 0, 1))
     else:
         picture = _codec(source, settings).decode(source.read_bytes())
+    shares = _shares(damage)
+    if shares["damaged"]:  # before the picture: whenever the run ends, no damaged picture is without its map
+        write_picture(damage_map(out), _shown(damage))
     write_picture(out, picture)
-    height, width = picture.shape[:2]
-    share = 0.0 if damage is None else float(damage.mean())
-    if share:
-        write_picture(out.with_suffix(".damage.png"), _map(damage))
-    return {"width": width, "height": height, "frames": 1, "damaged": share}
+    if not shares["damaged"] and not settings["codec"]:
+        _remove_map(damage_map(out))
+    return {"width": picture.shape[1], "height": picture.shape[0], "frames": 1, **shares}
+
+
+def _beside(out: Path) -> list[Path]:
+    return [damage_map(out)] if out.suffix == ".png" else []
+
+
+def damage_map(out: Path) -> Path:
+    """Where the damage map of a picture is: a.damage.png beside a.png."""
+    return out.with_suffix(".damage.png")
+
+
+def _remove_map(path: Path) -> None:
+    """Remove a damage map that an earlier run left; a picture that only has its name stays."""
+    import numpy as np
+
+    from pipelines.media import read_picture
+
+    try:
+        values = np.unique(read_picture(path).reshape(-1, 3), axis=0)
+    except (ValueError, OSError):
+        return
+    if LOST in values and (values == values[:, :1]).all() and set(values[:, 0].tolist()) <= {0, APPROXIMATE, LOST}:
+        path.unlink(missing_ok=True)
 
 
 def _partial(source: Path, settings: dict[str, Any], start: int, stop: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Frames as far as they are intact, with their damage, (H, W) bool."""
+    """Frames as far as they are intact, with their damage maps."""
     import numpy as np
 
     from icm.bitstream import read
@@ -247,18 +279,20 @@ def _partial(source: Path, settings: dict[str, Any], start: int, stop: int) -> I
     codec = _codec(source, settings, "decode_partial")
     with read(source, partial=True) as stream:
         for index in range(start, stop):
-            frame, places = codec.decode_partial(stream, index)
-            damage = np.zeros(frame.shape[:2], bool)
-            for top, bottom, left, right in places:
-                damage[top:bottom, left:right] = True
+            frame, lost, approximate = codec.decode_partial(stream, index)
+            damage = np.zeros(frame.shape[:2], np.uint8)
+            for value, windows in ((APPROXIMATE, approximate), (LOST, lost)):  # lost last: it is inside the other
+                for top, bottom, left, right in windows:
+                    damage[top:bottom, left:right] = value
             yield frame, damage
 
 
 def _decode_clip(source: Path, out: Path, settings: dict[str, Any]) -> dict[str, Any]:
     from icm.bitstream import read
-    from pipelines.clips_out import VIDEOS, replacing_folder, writing
+    from pipelines.clips_out import INDEX, VIDEOS, check_folder, writing
     from pipelines.media import write_picture
     from pipelines.run import manifest
+    from pipelines.run.atomic import replacing_folder
     from pipelines.run.progress import progress
 
     with read(source, partial=True) as stream:
@@ -268,7 +302,8 @@ def _decode_clip(source: Path, out: Path, settings: dict[str, Any]) -> dict[str,
     assert header.times is not None  # every clip has them
     times = [int(tick) * header.times.base for tick in header.times.ticks[start:stop]]
     rate = header.times.rate or Fraction(25)  # one frame has no rate
-    shares, rows = [], []
+    shares: list[dict[str, float]] = []
+    rows = []
 
     def frames() -> Iterator[Frame]:
         if settings["partial"]:
@@ -282,31 +317,42 @@ def _decode_clip(source: Path, out: Path, settings: dict[str, Any]) -> dict[str,
             decoded = zip(progress(frames(), stop - start, source.name), times, strict=True)
             for index, ((frame, damage), time_s) in enumerate(decoded, start):
                 writer.add(frame, time_s, index)
-                shares.append(0.0 if damage is None else float(damage.mean()))
-                row = {"index": index, "time_s": str(time_s), "damaged": shares[-1]}
-                rows.append(row if place.suffix else {"file": f"frame_{index:06d}.png", **row})
-                if shares[-1] and not place.suffix:
-                    write_picture(place / f"frame_{index:06d}.damage.png", _map(damage))
-            if not place.suffix:
-                manifest.write(place / "frames.jsonl", rows)
+                shares.append(_shares(damage))
+                name = f"frame_{index:06d}.png"
+                rows.append({"file": name, "index": index, "time_s": str(time_s), **shares[-1]})
+                if shares[-1]["damaged"] and not video:
+                    write_picture(damage_map(place / name), _shown(damage))
+            if not video:
+                manifest.write(place / INDEX, rows)
 
-    if out.suffix.lower() in VIDEOS:
+    video = out.suffix.lower() in VIDEOS
+    if video:
         write_all(out)
     else:
+        check_folder(out)
         with replacing_folder(out) as temporary:
             write_all(temporary)
-    return {"width": header.width, "height": header.height, "frames": len(shares),
-            "damaged": sum(shares) / len(shares)}  # fmt: skip
+    means = {key: sum(share[key] for share in shares) / len(shares) for key in shares[0]}
+    return {"width": header.width, "height": header.height, "frames": len(shares), **means}
 
 
-def _map(damage: Any) -> np.ndarray:
-    """(H, W) bool as a picture, white where damaged."""
+def _shares(damage: np.ndarray | None) -> dict[str, float]:
+    """Of a damage map: the shares that are lost and that are approximate, 0 to 1."""
+    if damage is None:
+        return {"damaged": 0.0, "approximate": 0.0}
+    return {"damaged": float((damage == LOST).mean()), "approximate": float((damage == APPROXIMATE).mean())}
+
+
+def _shown(damage: Any) -> np.ndarray:
+    """A damage map (H, W) as a picture."""
     import numpy as np
 
-    return np.repeat(damage[:, :, None], 3, axis=2).astype(np.uint8) * 255
+    return np.repeat(damage[:, :, None], 3, axis=2)
 
 
 def _described(row: dict[str, Any]) -> str:
     frames = f"{row['frames']} frames, " if row["frames"] > 1 else ""
-    damage = f", {row['damaged']:.1%} of it damaged and left grey" if row["damaged"] else ""
+    damage = ""
+    if row["damaged"]:
+        damage = f", {row['damaged']:.1%} of it lost and left grey, {row['approximate']:.1%} around that approximate"
     return f"{frames}{row['width']}x{row['height']}{damage}"

@@ -3,8 +3,8 @@
     IMAGE|CLIP ─read─▶ frames ─codec, or the best quality for a size─▶ bytes ─▶ OUT
     DIR: every picture and clip below it, the same way; manifest.jsonl and run.json beside them
 
-A codec that codes clips has `encode_clip(frames_with_ticks, base) -> bytes`, given an iterable of ((H, W, 3) uint8 RGB
-frame, increasing whole tick) and the seconds a tick, a Fraction.
+A codec that codes clips has `encode_clip(frames_with_ticks, base, colour) -> bytes`, given an iterable of ((H, W, 3)
+uint8 RGB frame, increasing whole tick), the seconds a tick, a Fraction, and where the samples come from ("bt709").
 """
 
 from __future__ import annotations
@@ -139,10 +139,11 @@ def _run_file(arguments: argparse.Namespace, request: Request, suffix: str) -> i
 
 
 def _run_folder(arguments: argparse.Namespace, request: Request, suffix: str) -> int:
+    from pipelines import codecs
     from pipelines.run.atomic import make_folder
     from pipelines.run.ledger import Ledger
     from pipelines.run.lock import Lock
-    from pipelines.run.provenance import sha256_file, version
+    from pipelines.run.provenance import version
 
     source_folder, out_folder = arguments.input, Path(arguments.output)
     refusals = Refusals()
@@ -156,9 +157,8 @@ def _run_folder(arguments: argparse.Namespace, request: Request, suffix: str) ->
                 refusals.add(source, error)
         refusals.report()
         return refusals.exit_code
-    settings = {**dataclasses.asdict(request), "version": version()}
-    if request.weights:
-        settings["weights_sha256"] = sha256_file(request.weights)
+    weights = codecs.weights_hash(request.codec())  # of the shipped ones too: a new release codes otherwise
+    settings = {**dataclasses.asdict(request), "version": version(), "weights_sha256": weights}
     make_folder(out_folder)
     rows = []
     with Lock(out_folder), Ledger(out_folder, settings, arguments.resume) as ledger:
@@ -179,24 +179,16 @@ def _source(job: tuple[Path, Path]) -> Path:
 
 
 def _jobs(source_folder: Path, out_folder: Path, suffix: str, refusals: Refusals) -> list[tuple[Path, Path]]:
-    """(source, file to write) of everything below a folder; nothing is written twice, or over an input."""
+    """(source, file to write) of everything below a folder that can be written."""
     from pipelines.clips import CLIPS
     from pipelines.media import PICTURES, list_files
+    from pipelines.run.targets import distinct
 
     sources = list_files(source_folder, PICTURES | CLIPS, "pictures or clips")
     if out_folder.resolve() != source_folder.resolve():  # what an earlier run wrote below the input is no input
         sources = [path for path in sources if not path.resolve().is_relative_to(out_folder.resolve())]
-    inputs = {path.resolve() for path in sources}
-    jobs: dict[Path, Path] = {}
-    for source in sources:
-        out = out_folder / source.relative_to(source_folder).with_suffix(suffix)
-        if out in jobs:
-            refusals.add(source, f"would be written to {out}, as {jobs[out]} is; rename one of them")
-        elif out.resolve() in inputs:
-            refusals.add(source, f"would be written over the input {out}; choose another -o")
-        else:
-            jobs[out] = source
-    return [(source, out) for out, source in jobs.items()]
+    outs = [out_folder / path.relative_to(source_folder).with_suffix(suffix) for path in sources]
+    return distinct(zip(sources, outs, strict=True), refusals)
 
 
 def encode_file(job: tuple[Path, Path], request: Request) -> dict[str, Any]:
@@ -250,10 +242,10 @@ def _encode_clip(source: Path, request: Request) -> tuple[bytes, float, int, int
             yield frame, tick.numerator
 
     if not request.sized:
-        return codec.encode_clip(frames(), info.time_base), codec.quality, info.width, info.height, count
+        return codec.encode_clip(frames(), info.time_base, info.colour), codec.quality, info.width, info.height, count
     total = sum(1 for _ in frames()) if request.bpp is not None else 1
     pixels = info.width * info.height * total
-    data, quality = _fitted(source, request, lambda at: at.encode_clip(frames(), info.time_base), pixels)
+    data, quality = _fitted(source, request, lambda at: at.encode_clip(frames(), info.time_base, info.colour), pixels)
     return data, quality, info.width, info.height, count
 
 

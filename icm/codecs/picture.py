@@ -22,12 +22,13 @@ import torch
 from icm.bitstream import Header, Stream, StreamError, Times, read, write
 from icm.codecs.coding import PictureCoder
 from icm.codecs.layers import STRIDE
-from icm.codecs.release import Release
+from icm.codecs.release import Release, shipped_with
 from icm.quality import HIGHEST, LOWEST, STEPS, to_code
 
 TILE = 1024
 DEFAULT_QUALITY = 30.0
 GREY = 128
+Window = tuple[int, int, int, int]  # top, bottom, left, right; ends exclusive
 
 
 @functools.lru_cache(maxsize=4)
@@ -50,10 +51,11 @@ class PictureCodec:
     ) -> None:
         self.name, self.quality = name, DEFAULT_QUALITY if quality is None else float(quality)
         self.code = to_code(self.quality)
+        self.quality = self.code / STEPS  # what the stream will say
         if tile < 64 or tile & (tile - 1) or tile > 32768:
             raise ValueError(f"a tile's side is a power of two from 64 to 32768, not {tile}")
         self.tile = tile
-        self.weights = str(weights or name)
+        self.weights, self.named = str(weights or name), weights is not None
         self.coder = coder_of(self.weights)
 
     # --- encoding ---------------------------------------------------------------------------------------------------
@@ -63,8 +65,11 @@ class PictureCodec:
         height, width = picture.shape[:2]
         return write(self._header("picture", height, width), self._tiles(picture))
 
-    def encode_clip(self, frames: Iterable[tuple[np.ndarray, int]], base: Fraction) -> bytes:
-        """(frame, presentation tick) in order, all of one size; base: seconds a tick. Only payloads stay in memory."""
+    def encode_clip(self, frames: Iterable[tuple[np.ndarray, int]], base: Fraction, colour: str = "srgb") -> bytes:
+        """(frame, presentation tick) in order, all of one size; base: seconds a tick. Only payloads stay in memory.
+
+        colour: where the RGB samples come from, as the header has it; coding does not depend on it.
+        """
         sections: list[bytes] = []
         ticks: list[int] = []
         size: tuple[int, int] | None = None
@@ -81,12 +86,12 @@ class PictureCodec:
             ticks.append(int(tick))
         if size is None:
             raise ValueError("the clip has no frames")
-        return write(self._header("clip", *size, times=Times.of(ticks, base)), sections)
+        return write(self._header("clip", *size, Times.of(ticks, base), colour), sections)
 
-    def _header(self, kind: str, height: int, width: int, times: Times | None = None) -> Header:
+    def _header(self, kind: str, height: int, width: int, times: Times | None = None, colour: str = "srgb") -> Header:
         parameters = self.code.to_bytes(2, "little") + bytes([self.tile.bit_length() - 1])
-        memory = decode_memory(height, width, self.coder)
-        return Header(kind, width, height, self.name, self.coder.release.short_hash, parameters, memory, times)
+        memory = decode_memory(height, width, self.tile, self.coder)
+        return Header(kind, width, height, self.name, self.coder.release.short_hash, parameters, memory, times, colour)
 
     def _tiles(self, picture: np.ndarray) -> list[bytes]:
         y = self.coder.analyse(picture, self.code)
@@ -95,8 +100,13 @@ class PictureCodec:
 
     # --- decoding ---------------------------------------------------------------------------------------------------
     def decode(self, data: Any) -> np.ndarray:
-        """A .vcm picture (bytes or path) → (H, W, 3) uint8 RGB. StreamError where a byte is wrong."""
+        """A .vcm picture (bytes or path) → (H, W, 3) uint8 RGB. StreamError where a byte is wrong, or for a clip."""
         with read(data) as stream:
+            if stream.header.kind != "picture":
+                raise StreamError(
+                    f"holds a {stream.header.kind} of {stream.header.frames} frames, not a picture; "
+                    "use decode_clip, or `vcm decode`"
+                )
             return self.decode_frame(stream, 0)
 
     def decode_clip(self, data: Any, start: int = 0, stop: int | None = None) -> Iterator[tuple[np.ndarray, int]]:
@@ -109,18 +119,20 @@ class PictureCodec:
 
     def decode_frame(self, stream: Stream, frame: int) -> np.ndarray:
         """One frame of an open stream, every tile of it intact."""
-        picture, damage = self.decode_partial(stream, frame, strict=True)
-        assert not damage
+        picture, lost, _ = self.decode_partial(stream, frame, strict=True)
+        assert not lost
         return picture
 
     def decode_partial(
         self, stream: Stream, frame: int = 0, strict: bool = False
-    ) -> tuple[np.ndarray, dict[tuple[int, int, int, int], str]]:
-        """A frame with grey where a tile is damaged → (picture, {(top, bottom, left, right) in pixels: reason}).
+    ) -> tuple[np.ndarray, dict[Window, str], list[Window]]:
+        """A frame as far as it is intact → (picture, lost, approximate), windows in pixels.
 
-        Pixels within 16·margin (of the coder) of a damaged tile were computed without it and are approximate.
+        lost: {window of a damaged tile: reason}, left grey. approximate: windows around them, which reach 16·margin (of
+        the coder) pixels further, as far as synthesis looks: there, pixels were computed without the damaged tile.
+        Outside both, every pixel is that of the intact file.
         """
-        code, tile = self._parameters(stream)
+        coder, code, tile = self._parameters(stream)
         height, width = stream.header.height, stream.header.width
         rows, cols = -(-height // STRIDE), -(-width // STRIDE)
         windows = tiles(rows, cols, tile)
@@ -128,20 +140,23 @@ class PictureCodec:
             raise StreamError(
                 f"damaged: {len(stream)} sections for {stream.header.frames} frames of {len(windows)} tiles"
             )
-        y_hat = torch.zeros(self.coder.model.settings["latent"], rows, cols)
-        damage: dict[tuple[int, int, int, int], str] = {}
+        y_hat = torch.zeros(coder.model.settings["latent"], rows, cols)
+        lost: dict[Window, str] = {}
         for i, (r0, r1, c0, c1) in enumerate(windows):
             try:
                 payload = stream.section(frame * len(windows) + i)
-                y_hat[:, r0:r1, c0:c1] = self.coder.decode_tile(payload, r1 - r0, c1 - c0, code)
+                y_hat[:, r0:r1, c0:c1] = coder.decode_tile(payload, r1 - r0, c1 - c0, code)
             except StreamError as error:
                 if strict:
                     raise
-                damage[r0 * STRIDE, min(r1 * STRIDE, height), c0 * STRIDE, min(c1 * STRIDE, width)] = str(error)
-        picture = self.coder.synthesise(y_hat, height, width, code)
-        for top, bottom, left, right in damage:
+                lost[r0 * STRIDE, min(r1 * STRIDE, height), c0 * STRIDE, min(c1 * STRIDE, width)] = str(error)
+        picture = coder.synthesise(y_hat, height, width, code)
+        reach, approximate = STRIDE * coder.margin, []
+        for top, bottom, left, right in lost:
             picture[top:bottom, left:right] = GREY
-        return picture, damage
+            around = max(0, top - reach), min(height, bottom + reach), max(0, left - reach), min(width, right + reach)
+            approximate.append(around)
+        return picture, lost, approximate
 
     def verify(self, data: Any) -> list[str]:
         """Everything wrong with a file, found without making pictures: container, checksums, every coded symbol."""
@@ -149,26 +164,28 @@ class PictureCodec:
             problems = stream.verify()
             if problems:
                 return problems
-            code, tile = self._parameters(stream)
+            coder, code, tile = self._parameters(stream)
             windows = tiles(-(-stream.header.height // STRIDE), -(-stream.header.width // STRIDE), tile)
             if len(windows) * stream.header.frames != len(stream):
                 return [f"damaged: {len(stream)} sections for {stream.header.frames} frames of {len(windows)} tiles"]
             for i in range(len(stream)):
                 r0, r1, c0, c1 = windows[i % len(windows)]
                 try:
-                    self.coder.decode_tile(stream.section(i), r1 - r0, c1 - c0, code)
+                    coder.decode_tile(stream.section(i), r1 - r0, c1 - c0, code)
                 except StreamError as error:
                     problems.append(f"section {i}: {error}")
             return problems
 
-    def _parameters(self, stream: Stream) -> tuple[int, int]:
-        """(quality code, tile side) of a stream that these weights can decode."""
+    def _parameters(self, stream: Stream) -> tuple[PictureCoder, int, int]:
+        """(coder, quality code, tile side) for a stream. Unless weights were named, any shipped ones may serve."""
         header = stream.header
-        if header.weights != self.coder.release.short_hash:
+        coder = self.coder
+        if header.weights != coder.release.short_hash and not self.named and (path := shipped_with(header.weights)):
+            coder = coder_of(str(path))
+        if header.weights != coder.release.short_hash:
             raise StreamError(
                 f"made with weights {header.weights.hex()} of {header.model}, "
-                f"but {self.weights} is {self.coder.release.short_hash.hex()}; "
-                "name the right weights with --weights"
+                f"but {self.weights} is {coder.release.short_hash.hex()}; name the right weights with --weights"
             )
         if header.kind not in ("picture", "clip") or len(header.parameters) != 3:
             raise StreamError(
@@ -177,10 +194,13 @@ class PictureCodec:
         code, log_tile = int.from_bytes(header.parameters[:2], "little"), header.parameters[2]
         if not LOWEST * STEPS <= code <= HIGHEST * STEPS or not 6 <= log_tile <= 15:
             raise StreamError(f"damaged: quality code {code} or tile 2^{log_tile} is out of range")
-        return code, 1 << log_tile
+        needed = decode_memory(header.height, header.width, 1 << log_tile, coder)
+        if needed > header.memory:
+            raise StreamError(f"damaged: declares {header.memory} bytes of decode memory where {needed} are needed")
+        return coder, code, 1 << log_tile
 
 
-def tiles(rows: int, cols: int, tile: int) -> list[tuple[int, int, int, int]]:
+def tiles(rows: int, cols: int, tile: int) -> list[Window]:
     """(top, bottom, left, right) of each tile in latents, row by row."""
     side = tile // STRIDE
     return [
@@ -188,17 +208,18 @@ def tiles(rows: int, cols: int, tile: int) -> list[tuple[int, int, int, int]]:
     ]
 
 
-def decode_memory(height: int, width: int, coder: PictureCoder) -> int:
-    """Bytes that decoding needs beyond interpreter and weights: picture, latent, the widest layers of a region."""
+def decode_memory(height: int, width: int, tile: int, coder: PictureCoder) -> int:
+    """Bytes that decoding needs beyond interpreter and weights: picture, latent, widest layers of a region, prior of a tile.
+
+    A reader refuses a stream that declares less, so what `icm.bitstream.Limits` allows is what a decoder may take.
+    """
     settings = coder.model.settings
     side = min(max(height, width), 1280) + 2 * STRIDE * coder.margin
-    region = min(math.prod((height + 15, width + 15)), side * side)
+    pixels = (height + 15) * (width + 15)
     a, b, _ = settings["widths"]
-    return (
-        3 * height * width
-        + 4 * settings["latent"] * math.ceil(height * width / 256)
-        + 4 * region * max(8 * a // 16, 8 * b // 64)
-    )
+    synthesis = 4 * min(pixels, side * side) * max(8 * a // 16, 8 * b // 64)
+    prior = 8 * min(pixels, tile * tile) * (4 * settings["latent"] + 4 * settings["prior_width"]) // STRIDE**2
+    return 3 * height * width + 4 * settings["latent"] * math.ceil(height * width / 256) + max(synthesis, prior)
 
 
 def check(picture: np.ndarray) -> None:

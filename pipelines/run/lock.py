@@ -1,6 +1,7 @@
 """One run at a time in one output folder.
 
-The lock is the kernel's (flock), so a run that died holds nothing: its file is simply taken over.
+The lock is the kernel's (flock), so a run that died holds nothing: its file is simply taken over. That the file is
+still there tells that the run was killed, and what it was writing is swept away.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import fcntl
 import os
 from pathlib import Path
 from types import TracebackType
+
+from pipelines.run.atomic import sweep
 
 FILE = ".vcm.lock"
 
@@ -23,6 +26,7 @@ class Lock:
 
     def __enter__(self) -> Lock:
         while True:
+            killed = self.path.exists()  # a run that ends removes it
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -41,6 +45,8 @@ class Lock:
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
         self._descriptor = descriptor
+        if killed:
+            sweep(self.folder, FILE)
         return self
 
     def __exit__(

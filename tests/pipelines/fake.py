@@ -38,13 +38,14 @@ class Fake:
         with read(data) as stream:
             return self.decode_partial(stream, 0, strict=True)[0]
 
-    def encode_clip(self, frames: Iterable[tuple[np.ndarray, int]], base: Fraction) -> bytes:
+    def encode_clip(self, frames: Iterable[tuple[np.ndarray, int]], base: Fraction, colour: str = "srgb") -> bytes:
         sections, ticks, shape = [], [], (0, 0, 0)
         for frame, tick in frames:
             sections += [self._pack(half) for half in np.array_split(frame, 2)]
             ticks.append(tick)
             shape = frame.shape
-        header = Header("clip", shape[1], shape[0], self.name, WEIGHTS, bytes([self.step]), times=Times.of(ticks, base))
+        times, parameters = Times.of(ticks, base), bytes([self.step])
+        header = Header("clip", shape[1], shape[0], self.name, WEIGHTS, parameters, 0, times, colour)
         return write(header, sections)
 
     def decode_clip(self, source: Any, start: int, stop: int) -> Iterator[tuple[np.ndarray, int]]:
@@ -54,9 +55,9 @@ class Fake:
 
     def decode_partial(
         self, stream: Stream, frame: int = 0, strict: bool = False
-    ) -> tuple[np.ndarray, dict[tuple[int, int, int, int], str]]:
+    ) -> tuple[np.ndarray, dict[tuple[int, int, int, int], str], list[tuple[int, int, int, int]]]:
         head = stream.header
-        picture, damage = np.full((head.height, head.width, 3), 128, np.uint8), {}
+        picture, lost, approximate = np.full((head.height, head.width, 3), 128, np.uint8), {}, []
         for i, rows in enumerate(np.array_split(np.arange(head.height), 2)):
             try:
                 data = stream.section(2 * frame + i)
@@ -64,8 +65,9 @@ class Fake:
             except StreamError as error:
                 if strict:
                     raise
-                damage[int(rows[0]), int(rows[-1]) + 1, 0, head.width] = str(error)
-        return picture, damage
+                lost[int(rows[0]), int(rows[-1]) + 1, 0, head.width] = str(error)
+                approximate.append((max(0, int(rows[0]) - 5), min(head.height, int(rows[-1]) + 6), 0, head.width))
+        return picture, lost, approximate
 
     def _pack(self, pixels: np.ndarray) -> bytes:
         return zlib.compress((pixels // self.step).tobytes())

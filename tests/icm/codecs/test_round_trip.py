@@ -101,6 +101,17 @@ def test_clip_any_frame_alone(tiny_weights: Path) -> None:
     assert np.array_equal(everything[2][0], codec.decode(codec.encode(frames[2])))
 
 
+def test_a_clip_is_no_picture(tiny_weights: Path) -> None:
+    codec = PictureCodec("sa-icm-s", 40, weights=tiny_weights)
+    data = codec.encode_clip([(picture(20, 30, seed), seed) for seed in range(3)], Fraction(1, 25), "bt709")
+    for decode in (codec.decode, lambda data: icm.decode(data, weights=tiny_weights)):
+        with pytest.raises(StreamError, match=r"^holds a clip of 3 frames, not a picture; use decode_clip") as caught:
+            decode(data)
+        assert "\n" not in str(caught.value)
+    with read(data) as stream:
+        assert stream.header.colour == "bt709"
+
+
 def test_weights_that_do_not_match_are_named(tiny_weights: Path, tmp_path: Path) -> None:
     from icm.codecs.release import Release
 
@@ -113,22 +124,82 @@ def test_weights_that_do_not_match_are_named(tiny_weights: Path, tmp_path: Path)
         codec.decode(data)
 
 
-def test_partial_keeps_the_intact_tiles(tiny_weights: Path) -> None:
+@pytest.mark.parametrize("broken", [[11], [0, 7], [5]])
+def test_old_weights_are_found_by_their_hash(
+    tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Streams name their weights by hash: shipped weights that have been replaced go on decoding what they made."""
+    import shutil
+
+    from icm.codecs import release
+
+    (tmp_path / "icm" / "weights" / "old").mkdir(parents=True)
+    shutil.copy(tiny_weights, tmp_path / "icm" / "weights" / "old" / "first.safetensors")
+    other = tiny_network(2)
+    other.use_integers()
+    release.Release.from_model(other).save(tmp_path / "icm" / "weights" / "sa-icm-s.safetensors")
+    monkeypatch.setattr(release, "__file__", str(tmp_path / "icm" / "codecs" / "release.py"))
+    old = PictureCodec("sa-icm-s", 40, weights=tiny_weights)
+    from icm.codecs.picture import coder_of
+
+    coder_of.cache_clear()
+    data = old.encode(picture(40, 50))
+    assert np.array_equal(icm.decode(data), old.decode(data))
+    coder_of.cache_clear()
+
+
+def test_memory_that_is_declared_too_small_is_refused(tiny_weights: Path) -> None:
+    import dataclasses
+
+    from icm.bitstream import write
+
+    codec = PictureCodec("sa-icm-s", 40, weights=tiny_weights)
+    with read(codec.encode(picture(300, 300))) as stream:
+        data = write(dataclasses.replace(stream.header, memory=1), list(stream.sections()))
+    with pytest.raises(StreamError, match="decode memory"):
+        codec.decode(data)
+
+
+def test_weights_files_are_the_same_bytes(tiny_weights: Path, tmp_path: Path) -> None:
+    from icm.codecs.release import Release
+
+    release = Release.load(tiny_weights)
+    for i in range(6):
+        release.save(tmp_path / f"{i}.safetensors")
+    assert len({(tmp_path / f"{i}.safetensors").read_bytes() for i in range(6)}) == 1
+    assert Release.load(tmp_path / "0.safetensors").hash == release.hash
+
+
+def test_partial_keeps_the_intact_tiles(tiny_weights: Path, broken: list[int]) -> None:
+    """Outside of what is called lost or approximate, no pixel differs; what is called lost is the tiles' own place."""
     codec = PictureCodec("sa-icm-s", 60, weights=tiny_weights, tile=64)
-    original = picture(64, 64 * 12)
-    data = bytearray(codec.encode(original))
+    reach = 16 * codec.coder.margin
+    height, width = 250, 64 * 6 + 9  # 4 x 7 tiles, the last ones cut
+    data = bytearray(codec.encode(picture(height, width)))
     with read(bytes(data)) as stream:
         intact = codec.decode_frame(stream, 0)
-        _, offset, _ = next(part for part in stream.layout() if part[0] == "section 11")
-    data[offset] ^= 1
+        offsets = {name: offset for name, offset, _ in stream.layout()}
+    for section in broken:
+        data[offsets[f"section {section}"]] ^= 1
     with pytest.raises(StreamError):
         codec.decode(bytes(data))
     with read(bytes(data), partial=True) as stream:
-        shown, damage = codec.decode_partial(stream)
-    assert list(damage) == [(0, 64, 704, 768)]
-    assert (shown[:, 704:] == 128).all()
-    reach = 16 * codec.coder.margin
-    assert np.array_equal(shown[:, : 704 - reach], intact[:, : 704 - reach])
+        shown, lost, approximate = codec.decode_partial(stream)
+    assert list(lost) == [
+        (64 * r, min(64 * r + 64, height), 64 * c, min(64 * c + 64, width)) for r, c in (divmod(i, 7) for i in broken)
+    ]
+    assert approximate == [
+        (max(0, top - reach), min(height, bottom + reach), max(0, left - reach), min(width, right + reach))
+        for top, bottom, left, right in lost
+    ]
+    changed = (shown != intact).any(-1)
+    for top, bottom, left, right in lost:
+        assert (shown[top:bottom, left:right] == 128).all()
+        changed[top:bottom, left:right] = False
+    assert changed.any()  # so that the border is needed
+    for top, bottom, left, right in approximate:
+        changed[top:bottom, left:right] = False
+    assert not changed.any()
 
 
 def test_module_interface(tiny_weights: Path) -> None:
