@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +15,10 @@ if TYPE_CHECKING:
     from eval.report import Section, Strip
 
 NAME = "report"
-HELP = "draw runs of `vcm evaluate` and `vcm privacy`: curves, BD-rates, pictures, in one offline HTML file"
+HELP = "draw runs of `vcm evaluate`: curves, BD-rates, and pictures with detections, in one offline HTML file"
 EPILOG = """\
 examples:
-  vcm report runs/demo -o runs/demo/report.html
+  vcm report runs/demo/evaluation -o runs/demo/report.html
   vcm report runs/ours runs/theirs -o report.html --anchor x265        points of the same data set share the axes
 
 Beside report.html, plots/ holds every plot as PNG and SVG.
@@ -26,9 +28,27 @@ ANCHORS = ("x265", "svtav1", "x264", "webp", "jpeg")  # the first that was measu
 TASK_TITLES = {"detection": "Detection, box", "instances": "Instance segmentation, mask"}
 
 
+DIGITS = 8  # of a hash, where it tells two things apart
+
+Group = tuple[str, str, str, str]  # data set, task model, and the hashes of what is behind these names
+
+
+@dataclass(frozen=True)
+class Point:
+    """A record, the run it is in, and the origin of that."""
+
+    record: Record
+    folder: Path
+    origin: dict[str, Any]
+
+    @property
+    def below(self) -> Path:
+        """CODEC/QUALITY, where streams, predictions and samples of the point are."""
+        return Path(self.record.codec) / f"{self.record.quality:g}"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN",
-                        help="folders that `vcm evaluate` or `vcm privacy` wrote")  # fmt: skip
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders that `vcm evaluate` wrote")
     parser.add_argument("-o", "--output", type=Path, default=Path("report.html"), metavar="REPORT.html",
                         help="the page (default report.html); plots/ appears beside it")  # fmt: skip
     parser.add_argument(
@@ -49,60 +69,74 @@ def report(runs: list[Path], output: Path, anchor: str | None = None, title: str
     from eval import plots
     from eval.records import read_jsonl
     from eval.report import Report, render
-    from pipelines.privacy_report import FILE
-    from pipelines.privacy_report import sections as of_faces
     from pipelines.run.atomic import replacing, write_text
 
-    faces = [folder for folder in runs if (folder / FILE).is_file()]
-    groups: dict[tuple[str, str], dict[Any, Record]] = {}
-    origins, folders = [], {}
+    groups: dict[Group, dict[Any, Point]] = {}
+    origins = []
     for folder in runs:
-        if folder in faces:
-            origins.append({**_json(folder / "run.json"), "run": str(folder)})
-            continue
         if not (folder / "records.jsonl").is_file():
             raise ValueError(f"{folder}: holds no records.jsonl; run `vcm evaluate ... -o {folder}` first")
         origin = _json(folder / "run.json")
         origins.append({**origin, "run": str(folder)})
         for record in read_jsonl(folder / "records.jsonl"):
-            key = (record.codec, record.quality, record.task)
-            groups.setdefault((record.dataset, record.model), {})[key] = record  # the last one given wins
-            folders[record.dataset, record.model, *key[:2]] = (folder, origin)
-    if not any(groups.values()) and not faces:
+            group = (record.dataset, record.model, record.content, record.model_weights)
+            key = (record.codec, record.weights, record.quality, record.task)
+            groups.setdefault(group, {})[key] = Point(record, folder, origin)  # the last one given wins
+    if not any(groups.values()):
         raise ValueError(f"{runs[0]}: its records.jsonl is empty; run `vcm evaluate` again with --resume")
     sections = []
-    for (dataset, model), records in groups.items():
-        places = {key[2:]: value for key, value in folders.items() if key[:2] == (dataset, model)}
-        sections.append(_section(dataset, model, list(records.values()), places, anchor, len(groups) > 1))
+    for group, points in groups.items():
+        sections.append(_section(group, list(points.values()), anchor, list(groups)))
     for section in sections:
         for name, panels in section.plots.items():
             for suffix in (".png", ".svg"):
                 with replacing(output.parent / "plots" / f"{name}{suffix}") as temporary:
                     plots.save(panels, temporary)
-    write_text(output, render(Report(title, tuple(sections), tuple(origins), tuple(of_faces(faces, output)))))
+    write_text(output, render(Report(title, tuple(sections), tuple(origins))))
     return output
 
 
-def _section(
-    dataset: str, model: str, records: list[Record], places: dict[Any, Any], anchor: str | None, several: bool
-) -> Section:
+def _section(group: Group, points: list[Point], anchor: str | None, groups: list[Group]) -> Section:
     from eval.report import Section
 
+    dataset, model = group[:2]
+    records = _named([point.record for point in points])
+    places = {(record.codec, record.quality): point for record, point in zip(records, points, strict=True)}
     codecs = list(dict.fromkeys(record.codec for record in records if record.codec != CEILING))
     if anchor is not None and anchor not in codecs:
         raise ValueError(f"--anchor {anchor}: not among the codecs measured: {', '.join(codecs)}")
     reference = anchor or next((name for name in ANCHORS if name in codecs), "")
-    plots = _plots(records, f"{dataset}-{model or 'fidelity'}-" if several else "")
+    names = [dataset, *([model] if model else []), *_marks(group, groups)]
+    plots = _plots(records, "-".join([*names, ""]).replace(" ", "-") if len(groups) > 1 else "")
     counts = sorted({record.pictures for record in records})
     pictures = " or ".join(f"{count:,}" for count in counts)
     lead = f"{pictures} pictures of {dataset}. Rate is the size of the files on disk, everything included."
     if model:
         protocol = records[0].protocol
         lead += f" Task model: {model}, {protocol}: the same weights on every codec’s decoded pictures."
+    if {record.codec for record in records} - {point.record.codec for point in points}:
+        lead += " Digits after a codec’s name are the first of the SHA-256 of its weights, as `vcm info` shows them."
     return Section(
-        title=f"{dataset}, {model}" if model else dataset, lead=lead, records=tuple(records), plots=plots,
+        title=", ".join(names), lead=lead, records=tuple(records), plots=plots,
         anchor=reference, bd=_bd(plots, codecs, reference), strips=_strips(records, model, places),
     )  # fmt: skip
+
+
+def _named(records: list[Record]) -> list[Record]:
+    """The records under the names of their curves: a codec measured with several weights has a curve for each."""
+    weights: dict[str, set[str]] = {}
+    for record in records:
+        weights.setdefault(record.codec, set()).add(record.weights)
+    return [record if len(weights[record.codec]) == 1 else
+            dataclasses.replace(record, codec=f"{record.codec} ({record.weights[:DIGITS] or 'unknown'})")
+            for record in records]  # fmt: skip
+
+
+def _marks(group: Group, groups: list[Group]) -> list[str]:
+    """What tells a group from the others with the same names: hashes of pictures and labels, of the model's weights."""
+    alike = [other for other in groups if other[:2] == group[:2]]
+    return [f"{what} {group[i][:DIGITS] or 'unknown'}" for i, what in ((2, "content"), (3, "weights"))
+            if len({other[i] for other in alike}) > 1]  # fmt: skip
 
 
 def _plots(records: list[Record], prefix: str) -> dict[str, tuple[Panel, ...]]:
@@ -155,7 +189,7 @@ def _bd(plots: dict[str, tuple[Panel, ...]], codecs: list[str], reference: str) 
     return table
 
 
-def _strips(records: list[Record], model: str, places: dict[Any, Any]) -> dict[str, tuple[Strip, ...]]:
+def _strips(records: list[Record], model: str, places: dict[Any, Point]) -> dict[str, tuple[Strip, ...]]:
     """Picture name -> the original with its labels, then each codec at its rates, detections drawn."""
     from eval.report import Picture, Strip
     from eval.report.draw import overlay, webp
@@ -165,12 +199,12 @@ def _strips(records: list[Record], model: str, places: dict[Any, Any]) -> dict[s
     for record in sorted({(r.codec, r.quality): r for r in records}.values(), key=lambda r: r.rate_bpp):
         by_codec[record.codec].append(record)
     first = next(iter(by_codec.get(CEILING, records)))
-    folder, origin = places[first.codec, first.quality]
-    names = {int(key): name for key, name in (origin.get("categories") or {}).items()}
-    samples = sorted((folder / "samples" / first.codec / f"{first.quality:g}").glob("*.png"), key=lambda p: int(p.stem))
+    place = places[first.codec, first.quality]
+    names = {int(key): name for key, name in (place.origin.get("categories") or {}).items()}
+    samples = sorted((place.folder / "samples" / place.below).glob("*.png"), key=lambda path: int(path.stem))
     results: dict[Any, list[dict[str, Any]]] = {}
     found = {}
-    labels = _labels(origin)
+    labels = _labels(place.origin)
     for sample in samples:
         strips = []
         for codec, points in sorted(by_codec.items(), key=lambda entry: entry[0] != CEILING):
@@ -181,8 +215,8 @@ def _strips(records: list[Record], model: str, places: dict[Any, Any]) -> dict[s
                     Picture(webp(overlay(read_picture(sample), rows, names)), "original", "with its labels")
                 )
             for record in points:
-                run_folder = places[record.codec, record.quality][0]
-                below = Path(record.codec) / f"{record.quality:g}"
+                run_folder = places[record.codec, record.quality].folder
+                below = places[record.codec, record.quality].below
                 path = run_folder / "samples" / below / sample.name
                 if not path.is_file():
                     continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import html
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,12 +50,11 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """The page. `origins`: provenance of each run, as `run.json` holds it; `more`: HTML of sections of other kinds."""
+    """The page. `origins`: provenance of each run, as `run.json` holds it."""
 
     title: str
     sections: tuple[Section, ...]
     origins: tuple[dict[str, Any], ...]
-    more: tuple[str, ...] = ()
 
 
 def render(report: Report) -> str:
@@ -64,7 +63,6 @@ def render(report: Report) -> str:
     body = [f"<h1>{_e(report.title)}</h1>"]
     for section in report.sections:
         body += _section(section)
-    body += report.more
     body += ["<h2>How this was made</h2>"]
     for origin in report.origins:
         body += _origin(origin)
@@ -78,38 +76,29 @@ def render(report: Report) -> str:
 
 
 def _section(section: Section) -> list[str]:
-    out = [f"<h2>{_e(section.title)}</h2>", f"<p>{_e(section.lead)}</p>", *figures(section.plots)]
-    if section.bd:
-        out += _bd_table(section)
-    out += _points_table(section.records)
-    for name, strips in section.strips.items():
-        out += [f"<h3>{_e(name)}</h3>", *(strip_html(strip) for strip in strips)]
-    return out
-
-
-def figures(plots: Mapping[str, Sequence[Panel]]) -> list[str]:
-    """The plots as HTML, each in light and in dark."""
-    out = ['<div class="plots">']
-    for name, panels in plots.items():
+    out = [f"<h2>{_e(section.title)}</h2>", f"<p>{_e(section.lead)}</p>", '<div class="plots">']
+    for name, panels in section.plots.items():
         dark, light = (_data("image/svg+xml", svg(panels, theme).encode()) for theme in ("dark", "light"))
-        across = panels[0].across.replace("rate (bits per pixel)", "rate in bits per pixel")
-        alt = f"{', '.join(panel.title for panel in panels)} against {across}"
+        alt = f"{', '.join(panel.title for panel in panels)} against rate in bits per pixel"
         out.append(
             f'<figure id="{_e(name)}"><picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
             f'<img src="{light}" alt="{_e(alt)}"></picture></figure>'
         )
-    return [*out, "</div>"]
-
-
-def strip_html(strip: Strip) -> str:
-    """A row of pictures."""
-    shown = "".join(
-        f'<figure><img loading="lazy" src="{_data("image/webp", p.webp)}" alt="{_e(p.title)}">'
-        f"<figcaption><b>{_e(p.title)}</b> {_e(p.note)}</figcaption></figure>"
-        for p in strip.pictures
-    )
-    heading = f'<p class="soft">{_e(strip.title)}</p>' if strip.title else ""
-    return f'{heading}<div class="strip">{shown}</div>'
+    out.append("</div>")
+    if section.bd:
+        out += _bd_table(section)
+    out += _points_table(section.records)
+    for name, strips in section.strips.items():
+        out.append(f"<h3>{_e(name)}</h3>")
+        for strip in strips:
+            figures = "".join(
+                f'<figure><img loading="lazy" src="{_data("image/webp", p.webp)}" alt="{_e(p.title)}">'
+                f"<figcaption><b>{_e(p.title)}</b> {_e(p.note)}</figcaption></figure>"
+                for p in strip.pictures
+            )
+            heading = f'<p class="soft">{_e(strip.title)}</p>' if strip.title else ""
+            out.append(f'{heading}<div class="strip">{figures}</div>')
+    return out
 
 
 def _bd_table(section: Section) -> list[str]:
@@ -135,7 +124,7 @@ def _bd_table(section: Section) -> list[str]:
 
 
 def _points_table(records: Sequence[Record]) -> list[str]:
-    tasks = list(dict.fromkeys(record.task for record in records if record.ap is not None))
+    tasks = list(dict.fromkeys(record.task for record in records if record.model))
     points: dict[tuple[str, float], list[Record]] = {}
     for record in sorted(records, key=lambda record: record.rate_bpp):
         points.setdefault((record.codec, record.quality), []).append(record)
@@ -151,16 +140,20 @@ def _points_table(records: Sequence[Record]) -> list[str]:
             f"{one.bytes_total:,}",
         ]
         for task in tasks:
-            cells += [_number(of[task].ap, 1), _number(of[task].ap50, 1)] if task in of else ["", ""]
+            cells += [_number(ap, 1) or "n/a" for ap in (of[task].ap, of[task].ap50)] if task in of else ["", ""]
         cells += ["∞" if one.psnr_db == 100.0 else _number(one.psnr_db, 2), _number(one.ms_ssim, 4),
-                  _per_picture(one.encode_s, one.pictures), _per_picture(one.decode_s, one.pictures)]  # fmt: skip
+                  _per_picture(one.encode_s, one.pictures), _per_picture(one.decode_s, one.pictures),
+                  _threads(one)]  # fmt: skip
         first = ' class="first"' if last not in (None, codec) else ""
         rows.append(f"<tr{first}>" + "".join(f"<td>{_e(cell)}</td>" for cell in cells) + "</tr>")
         last = codec
     return [
         "<h3>Points</h3>",
+        '<p class="soft">Times are of coding and decoding in memory, one picture after the other, each codec on the '
+        "threads that the last column says: they compare only where these are equal. Anchors use one.</p>",
         '<div class="scroll"><table><tr><th>codec</th><th>quality</th><th>rate<br>(bpp)</th><th>bytes<br>on disk</th>'
-        f"{head}<th>PSNR<br>(dB)</th><th>MS-SSIM</th><th>encode<br>(ms/picture)</th><th>decode<br>(ms/picture)</th></tr>"
+        f"{head}<th>PSNR<br>(dB)</th><th>MS-SSIM</th><th>encode<br>(ms/picture)</th><th>decode<br>(ms/picture)</th>"
+        "<th>threads<br>(of both)</th></tr>"
         f"{''.join(rows)}</table></div>",
     ]
 
@@ -168,6 +161,7 @@ def _points_table(records: Sequence[Record]) -> list[str]:
 def _origin(origin: dict[str, Any]) -> list[str]:
     hardware = origin.get("hardware") or {}
     machine = [hardware.get("processor") or hardware.get("machine"), f"{hardware.get('cores')} cores",
+               f"{hardware['torch_threads']} threads of torch" if "torch_threads" in hardware else "",
                f"{(hardware.get('memory_bytes') or 0) / 2**30:.0f} GiB", *hardware.get("accelerators", [])]  # fmt: skip
     versions = ", ".join(f"{name} {version}" for name, version in (origin.get("versions") or {}).items())
     facts = {
@@ -190,6 +184,12 @@ def _number(value: float | None, digits: int) -> str:
 
 def _per_picture(seconds: float | None, pictures: int) -> str:
     return "" if seconds is None else f"{1000 * seconds / pictures:.3g}"
+
+
+def _threads(record: Record) -> str:
+    """Of encoding and decoding: "8", or "8, 1" where they differ; "" where nobody counted."""
+    counts = [count for count in (record.encode_threads, record.decode_threads) if count is not None]
+    return ", ".join(map(str, dict.fromkeys(counts)))
 
 
 def _data(kind: str, data: bytes) -> str:

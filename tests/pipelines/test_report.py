@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import re
 import shutil
 import subprocess
@@ -10,7 +12,7 @@ from html.parser import HTMLParser
 import pytest
 
 import eval.models
-from eval.records import read_jsonl
+from eval.records import read_jsonl, to_json
 from tests.eval.tiny import tiny_files
 from tests.pipelines.tiny_model import TinyModel
 
@@ -105,6 +107,77 @@ def test_runs_are_joined(vcm, run, tmp_path, undrawn):
     text = (tmp_path / "r.html").read_text()
     assert text.count("<h2>") == 2  # one data set and model, one of how it was made
     assert "webp:50" in text
+
+
+def test_data_sets_of_one_name_stay_apart(vcm, tmp_path, undrawn):
+    """Two folders called `images`, each of other pictures: two sections, and no curve through both."""
+    words = []
+    for name, size, codec in (("a", (48, 64), "jpeg:10,20"), ("b", (96, 128), "jpeg:40,60")):
+        images, _ = tiny_files(tmp_path / name, size)
+        assert vcm("evaluate", "--images", images, "--codec", codec, "-o", tmp_path / f"run-{name}").code == 0
+        words.append(tmp_path / f"run-{name}")
+    assert vcm("report", *words, "-o", tmp_path / "r.html").code == 0
+    contents = [read_jsonl(folder / "records.jsonl")[0].content[:8] for folder in words]
+    first, second = (tmp_path / "r.html").read_text().split("<h2>")[1:3]
+    assert first.startswith(f"images, content {contents[0]}</h2>")
+    assert second.startswith(f"images, content {contents[1]}</h2>")
+    rows = [re.findall(r"<td>jpeg</td><td>(\d+)</td>", section) for section in (first, second)]
+    assert rows == [["10", "20"], ["40", "60"]]
+    names = {path.name for path in (tmp_path / "plots").iterdir()}
+    assert names == {f"images-content-{c}-fidelity.{kind}" for c in contents for kind in ("png", "svg")}
+
+
+def change(run, **values):
+    """Write the records of a run with other values, each a function of the record."""
+    records = [dataclasses.replace(r, **{k: of(r) for k, of in values.items()})
+               for r in read_jsonl(run / "records.jsonl")]  # fmt: skip
+    (run / "records.jsonl").write_text("".join(to_json(r) + "\n" for r in records))
+
+
+def test_every_set_of_weights_has_its_curve(vcm, run, tmp_path, undrawn, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr("eval.plots.save", lambda panels, path: drawn.setdefault(path.name, panels) and path.touch())
+    hashes = {20: "a" * 64, 30: "a" * 64, 40: "b" * 64, 50: "b" * 64}
+    change(run, weights=lambda r: hashes[r.quality] if r.codec == "x265" else "")
+    assert vcm("report", run, "-o", tmp_path / "r.html").code == 0
+    curves = {curve.name: len(curve.points) for curve in next(iter(drawn.values()))[0].curves}
+    assert curves == {"jpeg": 4, "x265 (aaaaaaaa)": 2, "x265 (bbbbbbbb)": 2}
+    text = (tmp_path / "r.html").read_text()
+    assert "BD-rate against jpeg" in text  # x265 as such is no curve any more
+    assert "Digits after a codec’s name" in text
+    assert text.count("<img loading") == 2 * (1 + 1 + 8)  # samples and detections are found under the codec's own name
+    change(run, model_weights=lambda r: "c" * 64 if r.quality > 35 else "d" * 64)
+    assert vcm("report", run, "-o", tmp_path / "r.html").code == 0
+    assert "<h2>instances, tiny, weights cccccccc</h2>" in (tmp_path / "r.html").read_text()
+
+
+def test_no_objects_no_ap(vcm, tmp_path, undrawn, monkeypatch):
+    images, annotations = tiny_files(tmp_path / "data")
+    monkeypatch.setitem(eval.models.MODELS, "tiny", TinyModel)
+    annotations.write_text(json.dumps({**json.loads(annotations.read_text()), "annotations": []}))
+    assert vcm("evaluate", "--images", images, "--annotations", annotations, "--model", "tiny", "--task", "detection",
+               "--codec", "jpeg:5", "-o", tmp_path / "run").code == 0  # fmt: skip
+    assert vcm("report", tmp_path / "run", "-o", tmp_path / "r.html").code == 0
+    assert (tmp_path / "r.html").read_text().count("<td>n/a</td><td>n/a</td>") == 2
+    assert {path.stem for path in (tmp_path / "plots").iterdir()} == {"fidelity"}
+
+
+def test_times_name_their_threads(vcm, run, tmp_path, undrawn):
+    change(run, encode_threads=lambda r: 6 if r.codec == "x265" else 1, decode_threads=lambda r: 1)
+    assert vcm("report", run, "-o", tmp_path / "r.html").code == 0
+    text = (tmp_path / "r.html").read_text()
+    assert "<th>threads<br>(of both)</th>" in text
+    assert text.count("<td>6, 1</td></tr>") == 4
+    assert text.count("<td>1</td></tr>") == 5
+
+
+def test_the_example_is_what_the_demo_does():
+    from pathlib import Path
+
+    from pipelines.demo import commands
+    from pipelines.report import EPILOG
+
+    assert f"vcm report {commands(Path('runs/demo'), 1, 0)[-1][1]} " in EPILOG
 
 
 def test_bad_requests(vcm, run, tmp_path):
