@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from eval.report import Section, Strip
 
 NAME = "report"
-HELP = "draw runs of `vcm evaluate`: curves, BD-rates, and pictures with detections, in one offline HTML file"
+HELP = "draw runs of `vcm evaluate` and `vcm privacy`: curves, BD-rates, pictures, in one offline HTML file"
 EPILOG = """\
 examples:
   vcm report runs/demo/evaluation -o runs/demo/report.html
@@ -48,7 +48,8 @@ class Point:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders that `vcm evaluate` wrote")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN",
+                        help="folders that `vcm evaluate` or `vcm privacy` wrote")  # fmt: skip
     parser.add_argument("-o", "--output", type=Path, default=Path("report.html"), metavar="REPORT.html",
                         help="the page (default report.html); plots/ appears beside it")  # fmt: skip
     parser.add_argument(
@@ -69,11 +70,17 @@ def report(runs: list[Path], output: Path, anchor: str | None = None, title: str
     from eval import plots
     from eval.records import read_jsonl
     from eval.report import Report, render
+    from pipelines.privacy_report import FILE
+    from pipelines.privacy_report import sections as of_faces
     from pipelines.run.atomic import replacing, write_text
 
+    faces = [folder for folder in runs if (folder / FILE).is_file()]
     groups: dict[Group, dict[Any, Point]] = {}
     origins = []
     for folder in runs:
+        if folder in faces:
+            origins.append({**_json(folder / "run.json"), "run": str(folder)})
+            continue
         if not (folder / "records.jsonl").is_file():
             raise ValueError(f"{folder}: holds no records.jsonl; run `vcm evaluate ... -o {folder}` first")
         origin = _json(folder / "run.json")
@@ -82,7 +89,7 @@ def report(runs: list[Path], output: Path, anchor: str | None = None, title: str
             group = (record.dataset, record.model, record.content, record.model_weights)
             key = (record.codec, record.weights, record.quality, record.task)
             groups.setdefault(group, {})[key] = Point(record, folder, origin)  # the last one given wins
-    if not any(groups.values()):
+    if not any(groups.values()) and not faces:
         raise ValueError(f"{runs[0]}: its records.jsonl is empty; run `vcm evaluate` again with --resume")
     sections = []
     for group, points in groups.items():
@@ -92,7 +99,7 @@ def report(runs: list[Path], output: Path, anchor: str | None = None, title: str
             for suffix in (".png", ".svg"):
                 with replacing(output.parent / "plots" / f"{name}{suffix}") as temporary:
                     plots.save(panels, temporary)
-    write_text(output, render(Report(title, tuple(sections), tuple(origins))))
+    write_text(output, render(Report(title, tuple(sections), tuple(origins), tuple(of_faces(faces, output)))))
     return output
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import html
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,11 +50,12 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """The page. `origins`: provenance of each run, as `run.json` holds it."""
+    """The page. `origins`: provenance of each run, as `run.json` holds it; `more`: HTML of sections of other kinds."""
 
     title: str
     sections: tuple[Section, ...]
     origins: tuple[dict[str, Any], ...]
+    more: tuple[str, ...] = ()
 
 
 def render(report: Report) -> str:
@@ -63,6 +64,7 @@ def render(report: Report) -> str:
     body = [f"<h1>{_e(report.title)}</h1>"]
     for section in report.sections:
         body += _section(section)
+    body += report.more
     body += ["<h2>How this was made</h2>"]
     for origin in report.origins:
         body += _origin(origin)
@@ -76,29 +78,38 @@ def render(report: Report) -> str:
 
 
 def _section(section: Section) -> list[str]:
-    out = [f"<h2>{_e(section.title)}</h2>", f"<p>{_e(section.lead)}</p>", '<div class="plots">']
-    for name, panels in section.plots.items():
-        dark, light = (_data("image/svg+xml", svg(panels, theme).encode()) for theme in ("dark", "light"))
-        alt = f"{', '.join(panel.title for panel in panels)} against rate in bits per pixel"
-        out.append(
-            f'<figure id="{_e(name)}"><picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
-            f'<img src="{light}" alt="{_e(alt)}"></picture></figure>'
-        )
-    out.append("</div>")
+    out = [f"<h2>{_e(section.title)}</h2>", f"<p>{_e(section.lead)}</p>", *figures(section.plots)]
     if section.bd:
         out += _bd_table(section)
     out += _points_table(section.records)
     for name, strips in section.strips.items():
-        out.append(f"<h3>{_e(name)}</h3>")
-        for strip in strips:
-            figures = "".join(
-                f'<figure><img loading="lazy" src="{_data("image/webp", p.webp)}" alt="{_e(p.title)}">'
-                f"<figcaption><b>{_e(p.title)}</b> {_e(p.note)}</figcaption></figure>"
-                for p in strip.pictures
-            )
-            heading = f'<p class="soft">{_e(strip.title)}</p>' if strip.title else ""
-            out.append(f'{heading}<div class="strip">{figures}</div>')
+        out += [f"<h3>{_e(name)}</h3>", *(strip_html(strip) for strip in strips)]
     return out
+
+
+def figures(plots: Mapping[str, Sequence[Panel]]) -> list[str]:
+    """The plots as HTML, each in light and in dark."""
+    out = ['<div class="plots">']
+    for name, panels in plots.items():
+        dark, light = (_data("image/svg+xml", svg(panels, theme).encode()) for theme in ("dark", "light"))
+        across = panels[0].across.replace("rate (bits per pixel)", "rate in bits per pixel")
+        alt = f"{', '.join(panel.title for panel in panels)} against {across}"
+        out.append(
+            f'<figure id="{_e(name)}"><picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
+            f'<img src="{light}" alt="{_e(alt)}"></picture></figure>'
+        )
+    return [*out, "</div>"]
+
+
+def strip_html(strip: Strip) -> str:
+    """A row of pictures."""
+    shown = "".join(
+        f'<figure><img loading="lazy" src="{_data("image/webp", p.webp)}" alt="{_e(p.title)}">'
+        f"<figcaption><b>{_e(p.title)}</b> {_e(p.note)}</figcaption></figure>"
+        for p in strip.pictures
+    )
+    heading = f'<p class="soft">{_e(strip.title)}</p>' if strip.title else ""
+    return f'{heading}<div class="strip">{shown}</div>'
 
 
 def _bd_table(section: Section) -> list[str]:
