@@ -1,4 +1,4 @@
-"""`vcm models`: what can be encoded with, where its weights are, their licence and SHA-256."""
+"""`vcm models`: what can be encoded with and measured with, where its weights are, their licence and hashes."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from typing import Any
 from pipelines.run.provenance import sha256_file
 
 NAME = "models"
-HELP = "list what can be encoded with, where its weights are, and their licence"
+HELP = "list codecs and task models, where their weights are, and the licences"
 EPILOG = """\
-A .vcm file names its codec and the first 8 bytes of the SHA-256 of its weights; `vcm info FILE` shows them.
+A .vcm file names its codec and the first 8 bytes of the SHA-256 of its weights and tables: the line "weights" here and
+in `vcm info FILE`. "sha256 of the file" is of the file that holds them, as sha256sum prints it.
 
 examples:
   vcm models
   vcm models --json
 """
 OURS = "Apache-2.0"
+WORDS = ("licence", "license")
 PLACES = {"icm": "icm/weights", "nerv": "nerv/weights", "eval": "eval/weights"}
 
 
@@ -29,18 +31,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print codecs and shipped weights; exit code 0."""
-    known = {"codecs": codecs(), "weights": weights()}
+    """Print codecs, task models and shipped weights; exit code 0."""
+    known = {"codecs": codecs(), "task_models": task_models(), "weights": weights()}
     if arguments.json:
         print(json.dumps(known, indent=2))
         return 0
     print("codecs (--codec NAME:QUALITY)")
     for codec in known["codecs"]:
         print(f"  {codec['name']:<14} {codec['kind']}")
+    print("\ntask models (vcm evaluate --model NAME)")
+    for model in known["task_models"]:
+        print(f"  {model['name']:<49} {', '.join(model['tasks']):<21} weights {model['weights']}")
     print("\nweights that are shipped")
     for file in known["weights"]:
-        print(f"  {file['name']:<28} {file['bytes']:>10} bytes  {file['licence']}")
-        print(f"    {file['path']}\n    sha256 {file['sha256']}")
+        print(f"  {file['name']:<28} {file['bytes']:>10} bytes  {file['licence']}\n    {file['path']}")
+        if file["weights_sha256_first8"]:
+            print(f"    weights {file['weights_sha256_first8']}... (SHA-256 of weights and tables, as in `vcm info`)")
+        print(f"    sha256 of the file {file['file_sha256']}")
         for key, value in file["card"].items():
             print(f"    {key}: {value}")
     if not known["weights"]:
@@ -55,8 +62,21 @@ def codecs() -> list[dict[str, Any]]:
     return [{"name": name, "kind": "anchor, no weights" if is_anchor(name) else "ours"} for name in table()]
 
 
+def task_models() -> list[dict[str, Any]]:
+    """Name, tasks and whereabouts of the weights of every task model."""
+    from eval.models import MODELS, build
+    from eval.models.weights import SHIPPED
+
+    return [{"name": name, "tasks": list(build(name).tasks),
+             "weights": "shipped" if (SHIPPED / f"{name}.safetensors").is_file() else "fetched, or by --model-weights"}
+            for name in MODELS]  # fmt: skip
+
+
 def weights() -> list[dict[str, Any]]:
-    """The safetensors files in the packages' weights folders, with what their metadata say that fits one line."""
+    """The safetensors files in the packages' weights folders, with what their metadata say that fits one line.
+
+    weights_sha256_first8: what streams carry, "" for weights that never make one; file_sha256: of the file as it is.
+    """
     from safetensors import safe_open
 
     found = []
@@ -67,7 +87,17 @@ def weights() -> list[dict[str, Any]]:
             with safe_open(str(path), "numpy") as file:
                 card = {key: value for key, value in (file.metadata() or {}).items() if len(value) <= 100}
             found.append({
-                "name": path.stem, "path": str(path), "bytes": path.stat().st_size, "sha256": sha256_file(path),
-                "licence": card.pop("licence", OURS), "card": card,
+                "name": path.stem, "path": str(path), "bytes": path.stat().st_size, "licence": licence(path, card),
+                "weights_sha256_first8": card.pop("sha256", "")[:16], "file_sha256": sha256_file(path), "card": card,
             })  # fmt: skip
     return found
+
+
+def licence(path: Path, metadata: dict[str, str]) -> str:
+    """What the metadata say, taken out of them, else the card beside the file, else that of the project."""
+    try:
+        card = json.loads(path.with_suffix(".json").read_bytes())
+    except (OSError, ValueError):
+        card = {}
+    said = [metadata.pop(word, None) for word in WORDS] + [card.get(word) for word in WORDS if isinstance(card, dict)]
+    return next((text for text in said if isinstance(text, str) and text), OURS)

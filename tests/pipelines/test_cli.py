@@ -12,10 +12,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipelines import cli
 from pipelines.cli import STAGES, main, stage_parser
+from pipelines.media import write_picture
+from pipelines.run.provenance import sha256_file
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -117,8 +120,51 @@ def test_models(vcm) -> None:
     done = vcm("models", "--json")
     known = json.loads(done.out)
     assert {"sa-icm-s", "jpeg", "x265"} <= {codec["name"] for codec in known["codecs"]}
-    assert all(len(file["sha256"]) == 64 and file["licence"] for file in known["weights"])
+    assert all(len(file["file_sha256"]) == 64 and file["licence"] for file in known["weights"])
     assert "sa-icm-s" in vcm("models").out
+
+
+def test_models_lists_what_evaluate_takes(vcm) -> None:
+    import json
+
+    from eval.models import MODELS
+
+    listed = {model["name"]: model["tasks"] for model in json.loads(vcm("models", "--json").out)["task_models"]}
+    assert set(listed) == set(MODELS)
+    assert listed["mask-rcnn-scenes"] == ["detection", "instances"]
+    assert listed["torchvision:fcos_resnet50_fpn"] == ["detection"]
+    assert "mask-rcnn-scenes " in vcm("models").out.split("task models")[1].split("weights that are shipped")[0]
+
+
+def test_models_shows_the_hash_of_streams(vcm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The prominent hash is the one of `vcm info`; a licence in the metadata or in the card counts."""
+    import json
+
+    import icm
+    from icm.codecs.release import Release
+    from tests.icm.conftest import tiny_network
+
+    (tmp_path / "icm" / "weights").mkdir(parents=True)
+    network = tiny_network()
+    network.use_integers()
+    release = Release.from_model(network)
+    path = tmp_path / "icm" / "weights" / "tiny.safetensors"
+    release.save(path)
+    codec = icm.CODECS["sa-icm-s"](20, weights=path)
+    monkeypatch.setattr(icm, "__file__", str(tmp_path / "icm" / "__init__.py"))
+    write_picture(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / "a.vcm").write_bytes(codec.encode(np.zeros((8, 8, 3), np.uint8)))
+    shown = json.loads(vcm("info", tmp_path / "a.vcm", "--json").out)["weights_sha256_first8"]
+    (mine,) = [file for file in json.loads(vcm("models", "--json").out)["weights"] if file["name"] == "tiny"]
+    assert mine["weights_sha256_first8"] == shown
+    assert mine["file_sha256"] == sha256_file(path)
+    assert (mine["licence"], "sha256" in mine["card"]) == ("Apache-2.0", False)
+    text = vcm("models").out
+    assert f"weights {shown}..." in text
+    assert f"sha256 of the file {sha256_file(path)}" in text
+    assert release.hash.hex() not in text
+    path.with_suffix(".json").write_text('{"license": "CC0-1.0"}')
+    assert "CC0-1.0" in vcm("models").out
 
 
 @pytest.mark.parametrize("stage", STAGES)
