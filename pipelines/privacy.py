@@ -50,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, metavar="N", help="about N pictures, whole persons")
     parser.add_argument("--draw-faces", action="store_true", help="keep decoded faces and show them in the report")
     parser.add_argument("--resume", action="store_true", help="go on in a folder that holds a run already")
+    parser.add_argument("--dry-run", action="store_true", help="check the request and list the points, then stop")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -68,7 +69,6 @@ def run(arguments: argparse.Namespace) -> int:
     plan = plan_codecs(arguments.codecs, arguments.weights or [])
     from eval.privacy.detectors import build_detector
     from eval.privacy.embedders import build_embedder
-    from eval.privacy.sets import load
 
     embedder, detector = build_embedder(arguments.embedder), build_detector(arguments.face_detector)
     options = _utility(arguments)
@@ -76,12 +76,12 @@ def run(arguments: argparse.Namespace) -> int:
     output: Path = arguments.output
     if (output / "privacy.json").exists() and not arguments.resume:
         raise ValueError(f"{output}: holds a run already; add --resume to go on, or choose another -o")
+    if arguments.dry_run:
+        return _dry_run(arguments, plan)
     if is_clip(arguments.faces):
         faces = from_clip(Path(arguments.faces), detector, arguments.longest, arguments.every)
     else:
-        portraits = load(arguments.faces)
-        portraits = portraits.take(arguments.limit) if arguments.limit else portraits
-        faces = from_pictures(portraits, detector, arguments.longest, refusals)
+        faces = from_pictures(_portraits(arguments), detector, arguments.longest, refusals)
     make_folder(output)
     with Lock(output):
         from pipelines.privacy_job import Job, models
@@ -94,7 +94,8 @@ def run(arguments: argparse.Namespace) -> int:
         about = {
             "dataset": faces.name, "clip": faces.clip, "pictures": len(faces.names), "identities": faces.identities,
             "faces": sum(len(row) for row in faces.faces), "subjects": len(faces.subjects), "models": models(job),
-            "attacked": job.steps > 0, "longest_px": arguments.longest, "scenes": arguments.scenes,
+            "attacked": job.steps > 0, "content": faces.content, "longest_px": arguments.longest,
+            "scenes": arguments.scenes,
         }  # fmt: skip
         points = measure(job, plan, about, refusals, settings)
         if not points:
@@ -111,21 +112,23 @@ def run(arguments: argparse.Namespace) -> int:
 def measure(
     job: Any, plan: list[list[Any]], about: dict[str, Any], refusals: Any, settings: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """Every codec of the plan into RUN/privacy.json, codec by codec; those that are there unchanged are kept."""
+    """Every codec of the plan into RUN/privacy.json, codec by codec; those that are there unchanged are kept.
+
+    Codecs of an earlier run on the same faces with the same models, which this plan does not name, stay as well.
+    """
     from pipelines.codecs import weights_hash
     from pipelines.points import fingerprint
     from pipelines.run.atomic import write_text
     from pipelines.run.batch import EXPECTED
 
     path = job.folder / "privacy.json"
-    deciding = {k: v for k, v in settings.items() if k not in ("codecs", "output", "resume", "weights", "faces")}
-    try:
-        before = {p["settings"]: p for p in json.loads(path.read_bytes())["points"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        before = {}
+    free = ("codecs", "output", "resume", "weights", "faces", "dry_run")
+    deciding = {k: v for k, v in settings.items() if k not in free}
+    before, others = _before(path, about)
     points: list[dict[str, Any]] = []
     for codecs in plan:
         name = codecs[0].name
+        others = [point for point in others if point["codec"] != name]
         qualities = [codec.quality for codec in codecs]
         common = {"content": job.faces.content, "weights": weights_hash(codecs[0]), "embedder": about["models"],
                   "with_": deciding, "codec": name, "all": qualities}  # fmt: skip
@@ -137,11 +140,21 @@ def measure(
             refusals.add(name, error)
             continue
         points += [{**point, "settings": settings} for point, settings in zip(new, hashes, strict=True)]
-        write_text(path, json.dumps({**about, "points": points}, indent=1))
+        write_text(path, json.dumps({**about, "points": points + others}, indent=1))
         for point in new:
             print(line(point) + ("" if fresh else "  (done before)"))
         sys.stdout.flush()
     return points
+
+
+def _before(path: Path, about: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """(settings → point of the run that is there, its points); nothing where it was of other faces or models."""
+    try:
+        run = json.loads(path.read_bytes())
+        same = all(run[key] == about[key] for key in ("content", "models"))
+        return ({p["settings"]: p for p in run["points"]}, list(run["points"])) if same else ({}, [])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}, []
 
 
 def line(point: dict[str, Any]) -> str:
@@ -197,6 +210,32 @@ def plan_codecs(specs: Sequence[str], weights: Sequence[str]) -> list[list[Any]]
     if unused:
         raise ValueError(f"--weights {unused[0]}=...: no codec of ours of that name is measured")
     return list(plan.values())
+
+
+def _portraits(arguments: argparse.Namespace) -> Any:
+    from eval.privacy.sets import load
+
+    portraits = load(arguments.faces)
+    return portraits.take(arguments.limit) if arguments.limit else portraits
+
+
+def _dry_run(arguments: argparse.Namespace, plan: list[list[Any]]) -> int:
+    from eval.privacy.sets import check
+    from pipelines.clips import probe_clip
+    from pipelines.codecs import label
+    from pipelines.privacy_faces import is_clip
+
+    for codecs in plan:
+        print(*(label(codec.name, codec.quality) for codec in codecs))
+    if is_clip(arguments.faces):
+        info = probe_clip(arguments.faces)
+        count = "a number not declared of" if info.frames is None else str(info.frames)
+        print(f"{count} frames, {info.width}x{info.height}, every {arguments.every}th")
+        return 0
+    portraits = _portraits(arguments)
+    check(portraits)
+    print(f"{len(portraits.items)} pictures of {len({item.person for item in portraits.items})} persons")
+    return 0
 
 
 def _utility(arguments: argparse.Namespace) -> dict[str, Any]:

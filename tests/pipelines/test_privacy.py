@@ -97,6 +97,8 @@ def test_the_whole_flow(vcm, privacy, tmp_path, monkeypatch):
     assert "image/webp" not in page  # no face is drawn unless it is asked for
     assert (tmp_path / "run" / "plots" / "privacy-identity.png").stat().st_size > 1000
 
+    dry = privacy(faces, "--codec", "x265:40", "--dry-run", "--resume")
+    assert dry.out.splitlines() == ["uncompressed", "x265:40", "6 pictures of 3 persons"]
     again = privacy(faces, "--codec", "jpeg:60")
     assert again.code == 2
     assert "--resume" in again.err
@@ -104,6 +106,9 @@ def test_the_whole_flow(vcm, privacy, tmp_path, monkeypatch):
     again = privacy(faces, "--codec", "jpeg:2,60", "pixelate:24", "--steps", 2, "--resume")
     assert again.code == 0
     assert again.out.count("done before") == 4
+    again = privacy(faces, "--codec", "jpeg:2,60", "--steps", 2, "--resume")  # pixelate stays
+    kept = json.loads((tmp_path / "run" / "privacy.json").read_text())["points"]
+    assert [point["codec"] for point in kept] == ["uncompressed", "jpeg", "jpeg", "pixelate"]
     assert vcm("report", tmp_path / "run", "-o", tmp_path / "all.html").code == 0
     assert "What is left of faces" in (tmp_path / "all.html").read_text()
 
