@@ -209,7 +209,7 @@ def tiles(rows: int, cols: int, tile: int) -> list[Window]:
 
 
 def decode_memory(height: int, width: int, tile: int, coder: PictureCoder) -> int:
-    """Bytes that decoding needs beyond interpreter and weights: picture, latent, widest layers of a region, prior of a tile.
+    """Bytes that decoding needs beyond interpreter and weights: picture, latent, widest layers, a tile's prior.
 
     A reader refuses a stream that declares less, so what `icm.bitstream.Limits` allows is what a decoder may take.
     """

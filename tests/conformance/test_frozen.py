@@ -28,12 +28,11 @@ def symbols(path: Path) -> str:
     """SHA-256 over y_hat of every section, as float32 bytes."""
     digest = hashlib.sha256()
     with read(path) as stream:
-        codec = PictureCodec("sa-icm-s", weights=WEIGHTS)
-        code, tile = codec._parameters(stream)
+        coder, code, tile = PictureCodec("sa-icm-s", weights=WEIGHTS)._parameters(stream)
         windows = tiles(-(-stream.header.height // 16), -(-stream.header.width // 16), tile)
         for i in range(len(stream)):
             r0, r1, c0, c1 = windows[i % len(windows)]
-            y_hat = codec.coder.decode_tile(stream.section(i), r1 - r0, c1 - c0, code)
+            y_hat = coder.decode_tile(stream.section(i), r1 - r0, c1 - c0, code)
             digest.update(y_hat.numpy().astype("<f4").tobytes())
     return digest.hexdigest()
 
