@@ -1,4 +1,4 @@
-"""What `vcm edges CLIP --reuse LEVELS` saves, and what it costs: frames reused, and how their edges differ from their own.
+"""What `vcm edges CLIP --reuse LEVELS` saves and costs: frames reused, and how the edges differ from their own.
 
     python benchmarks/edge_reuse.py [CLIP] [--frames 60] [--step 5] [--levels 2 4 8 16] [--segmenter felzenszwalb]
 
@@ -57,9 +57,8 @@ def main() -> None:
             else:
                 found.append(iou(edges[i], edges[key]))
         quality = f"edge IoU mean {np.mean(found):.3f}, least {min(found):.3f}" if found else "none"
-        print(
-            f"--reuse {levels:<4g} reused {len(found):4d} ({len(found) / len(edges):5.1%}), {quality}; flicker {flicker:.3f}"
-        )
+        share = f"{len(found)} ({len(found) / len(edges):.1%})"
+        print(f"--reuse {levels:<4g} reused {share:<12} {quality}; flicker {flicker:.3f}")
 
 
 if __name__ == "__main__":
