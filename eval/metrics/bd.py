@@ -39,8 +39,9 @@ def bd_rate(anchor: Sequence[tuple[float, float]], tested: Sequence[tuple[float,
             return BD(None, f"{whose} has a point without a figure")
         if np.any(np.diff(rate) <= 0):
             return BD(None, f"{whose} has two points at one rate")
-        if np.any(np.diff(quality) <= 0):
-            return BD(None, f"the curve of {whose} is not monotone")
+        if len(flat := np.flatnonzero(np.diff(quality) <= 0)):
+            low_bpp, high_bpp = rate[flat[0]], rate[flat[0] + 1]
+            return BD(None, f"{whose} is not monotone: no gain from {low_bpp:.3g} to {high_bpp:.3g} bpp")
         logs.append(np.log(rate))
         values.append(quality)
     low, high = max(v[0] for v in values), min(v[-1] for v in values)

@@ -115,12 +115,15 @@ def strip_html(strip: Strip) -> str:
 def _bd_table(section: Section) -> list[str]:
     measures = list(dict.fromkeys(measure for row in section.bd.values() for measure in row))
     head = "".join(f'<th class="measure">{_e(measure)}</th>' for measure in measures)
-    rows = []
+    rows: list[str] = []
     for codec, figures in section.bd.items():
         cells = []
         for measure in measures:
             bd = figures[measure]
-            if bd.percent is None:
+            if all(row[measure] == bd and bd.percent is None for row in section.bd.values()):  # once says it
+                if not rows:
+                    cells.append(f'<td class="why" rowspan="{len(section.bd)}">n/a: {_e(bd.reason)}</td>')
+            elif bd.percent is None:
                 cells.append(f'<td class="why">n/a: {_e(bd.reason)}</td>')
             else:
                 kind = "saves" if bd.percent < 0 else "costs"

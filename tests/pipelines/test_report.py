@@ -97,6 +97,18 @@ def test_bd_rates_say_why_not(vcm, run, tmp_path, undrawn):
     assert "n/a: the anchor has 3 rates, 4 are needed" in (tmp_path / "r.html").read_text()
 
 
+def test_a_reason_that_holds_for_all_is_said_once():
+    from eval.metrics import BD
+    from eval.report.page import Section, _bd_table
+
+    flat, short = BD(None, "the anchor is not monotone"), BD(None, "the codec has 3 rates, 4 are needed")
+    table = {"a": {"AP": flat, "PSNR": BD(-2.0)}, "b": {"AP": flat, "PSNR": short}, "c": {"AP": flat, "PSNR": short}}
+    text = "".join(_bd_table(Section("t", "", (), {}, "x265", table)))
+    assert text.count("the anchor is not monotone") == 1
+    assert '<td>a</td><td class="why" rowspan="3">n/a: the anchor is not monotone</td><td class="saves">' in text
+    assert text.count('<td class="why">n/a: the codec has 3 rates') == 2
+
+
 def test_runs_are_joined(vcm, run, tmp_path, undrawn):
     data = tmp_path / "data"
     more = tmp_path / "more"
