@@ -140,7 +140,7 @@ class SplitDecoder:
         heads = self.decoder.output_hypernetworks_mlps
         hyper = torch.stack([heads[1 + i](tokens[:, i]) for i in range(masks - 1)], dim=1)  # (B, M, C/8)
         image = state.image.unflatten(1, self.grid)[:, :rows, :columns]
-        together = 1 if image.device.type == "cpu" else len(image)  # a point has 8 MiB here: one at a time for a cache
+        together = 1 if image.device.type == "cpu" else 32  # a point has 8 MiB here: one at a time for a cache
         parts = [
             self._upscale(x, h)
             for x, h in zip(image.split(together), hyper.to(self.upscale_dtype).split(together), strict=True)

@@ -50,7 +50,7 @@ class Everything:
         self.threshold = getattr(model, "mask_threshold", 0.0)
         self.grids = build_all_layer_point_grids(o.points_per_side, o.crop_n_layers, o.crop_n_points_downscale_factor)
         cpu = self.device.type == "cpu"  # there, the image tokens of a few points (4 MiB each) fit the cache
-        self.points_per_batch = o.points_per_batch or (4 if cpu else 256)
+        self.points_per_batch = o.points_per_batch or (4 if cpu else 128)
         self.encoder_batch = o.encoder_batch or (1 if cpu else 8)
         self._prompts = functools.lru_cache(maxsize=8)(self._make_prompts)
         self._resize = functools.lru_cache(maxsize=8)(self._make_resize)
