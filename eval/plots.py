@@ -51,6 +51,7 @@ class Panel:
     curves: tuple[Curve, ...]
     ceiling: float | None = None
     across: str = RATE
+    limits: tuple[float, float] | None = None  # of the vertical axis; None: where the points are
 
 
 def style(name: str, names: Sequence[str]) -> tuple[str, str]:
@@ -131,6 +132,8 @@ def _dress(axes: Any, panel: Panel, ink: str, grid: str, paper: str, logarithmic
     axes.grid(True, color=grid, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.yaxis.set_major_locator(MaxNLocator(6))
+    if panel.limits is not None:
+        axes.set_ylim(*panel.limits)
     if logarithmic:
         axes.set_xscale("log")
         axes.set_xlim(min(rates) / 1.15, max(rates) * 1.15)

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from eval.plots import Curve, Panel
+from eval.plots import RATE, Curve, Panel
 from eval.privacy.conclusion import ATTACKS, CONTROL, EVIDENCE, conclusion, percent, share, strongest
 from eval.report.page import Strip, figures, strip_html
 
@@ -62,7 +62,9 @@ def panel(points: Sequence[Point], title: str, label: str, value: Any, across: s
             curves.setdefault(point["codec"], []).append((x, y))
     control = next((value(p) for p in points if p["codec"] == CONTROL), None)
     made = tuple(Curve(name, tuple(values)) for name, values in curves.items())
-    return Panel(title, label, made, control) if across is None else Panel(title, label, made, control, UTILITY[across])
+    # Shares from nothing to everything: the steps of a few probes must not look like mountains
+    limits = (0.0, 103.0) if label.startswith(("rank-1", "recall")) else None
+    return Panel(title, label, made, control, RATE if across is None else UTILITY[across], limits)
 
 
 def at_equal_utility(points: Sequence[Point], kind: str, level: float) -> dict[str, dict[str, float | None]]:
