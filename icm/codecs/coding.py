@@ -7,7 +7,9 @@ Encoder and decoder run the same lines; the encoder alone knows the latent. Betw
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +21,20 @@ from icm.codecs.layers import STRIDE
 from icm.codecs.release import Release
 from icm.prior.dual import BITS, step_mask
 from icm.quality import INVERSE_BITS, SCALE_COUNT, STEPS, interpolate, to_code
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def on_its_own(function: Callable[P, R]) -> Callable[P, R]:
+    """Without gradients, and without the caller's autocast: the same call gives the same file wherever it stands."""
+
+    @functools.wraps(function)
+    def quiet(*args: P.args, **kwargs: P.kwargs) -> R:
+        with torch.no_grad(), torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            return function(*args, **kwargs)
+
+    return quiet
 
 
 class Coder(Protocol):
@@ -42,7 +58,7 @@ class PictureCoder:
         self.margin = int(np.ceil((1 + 2 * depths[0]) / 4 + 2 * depths[1] / 2 + depths[2])) + 1
 
     # --- transforms -------------------------------------------------------------------------------------------------
-    @torch.no_grad()
+    @on_its_own
     def analyse(self, picture: np.ndarray, code: int, region: int = 1024) -> Tensor:
         """(H, W, 3) uint8 → y (M, ceil(H/16), ceil(W/16)) float32, in overlapping regions: memory stays bounded."""
         height, width = picture.shape[:2]
@@ -56,7 +72,7 @@ class PictureCoder:
             y[:, r0:r1, c0:c1] = self.model.g_a(x, quality)[0, :, r0 - a0 : r1 - a0, c0 - b0 : c1 - b0].float()
         return y
 
-    @torch.no_grad()
+    @on_its_own
     def synthesise(self, y_hat: Tensor, height: int, width: int, code: int, region: int = 1024) -> np.ndarray:
         """y_hat (M, h, w) → (height, width, 3) uint8."""
         out = np.empty((height, width, 3), np.uint8)
@@ -85,7 +101,7 @@ class PictureCoder:
         ]  # fmt: skip
 
     # --- symbols ----------------------------------------------------------------------------------------------------
-    @torch.no_grad()
+    @on_its_own
     def walk(self, coder: Coder, height: int, width: int, code: int, y: Tensor | None = None) -> Tensor:
         """The symbols of one tile → y_hat (M, height, width) float32. y: the latent, which the encoder alone knows."""
         inverse, offset = interpolate(self.inverse, code)[:, None, None], interpolate(self.offset, code)[:, None, None]

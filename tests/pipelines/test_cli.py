@@ -95,9 +95,11 @@ def test_bugs_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted(tmp_path: Path, number: signal.Signals, code: int) -> None:
     """A folder being coded is stopped: one line at most, no temporary file, what is finished stays in the manifest."""
+    (tmp_path / "in").mkdir()
+    noise = tmp_path / "noise.ppm"  # slow to code: the signal must find the command at work, however late it comes
+    noise.write_bytes(b"P6 800 800 255\n" + os.urandom(3 * 800 * 800))
     for i in range(200):
-        (tmp_path / "in").mkdir(exist_ok=True)
-        (tmp_path / "in" / f"{i:03d}.ppm").write_bytes(b"P6 200 200 255\n" + os.urandom(120000))
+        os.link(noise, tmp_path / "in" / f"{i:03d}.ppm")
     command = [sys.executable, "-m", "pipelines", "encode", str(tmp_path / "in"), "-o", str(tmp_path / "out"),
                "--codec", "webp:90"]  # fmt: skip
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

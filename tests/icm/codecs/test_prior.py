@@ -147,3 +147,13 @@ def test_quality_tables_interpolate_in_integers() -> None:
     assert ((half - (inverse[49] + inverse[50]).double() / 2).abs() <= 0.5).all()
     assert (inverse[1:] <= inverse[:-1]).all()
     assert (offset[1:] >= offset[:-1]).all()
+
+
+def test_autocast_around_the_call_changes_no_byte_and_no_pixel(tiny_weights: Path) -> None:
+    codec = PictureCodec("sa-icm-s", 60, weights=tiny_weights)
+    original = picture(100, 140)
+    data = codec.encode(original)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert codec.encode(original) == data
+        inside = codec.decode(data)
+    assert np.array_equal(inside, codec.decode(data))
