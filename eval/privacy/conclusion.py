@@ -42,7 +42,7 @@ def conclusion(run: dict[str, Any]) -> list[str]:
         base = control["attacks"]["none"]
         said.append(f"On the originals the embedder itself reaches rank-1 {share(base['rank1'])} and an equal "
                     f"error rate of {share(base['eer'])}; chance is {percent(base['rank1_chance'])}. "
-                    + _strength(base["rank1"]["value"]))  # fmt: skip
+                    + _strength(base["rank1"]["value"], base["eer"]["value"]))  # fmt: skip
         gains = [g for p in told if (g := gain(p)) is not None]
         if gains:
             mean, most = 100 * sum(gains) / len(gains), 100 * max(gains)
@@ -102,9 +102,9 @@ def _best_and_worst(codec: str, points: Sequence[dict[str, Any]]) -> str:
     return f"{codec}: the strongest attacker names the right person first in {', and in '.join(parts)}."
 
 
-def _strength(rank1: float | None) -> str:
-    if rank1 is None:
+def _strength(rank1: float | None, eer: float | None) -> str:
+    if rank1 is None or eer is None:
         return "Its strength cannot be told."
-    if rank1 < 0.95:
+    if rank1 < 0.95 or eer > 0.05:
         return "It is weak: what it cannot find, a better one may."
-    return "A codec below that hides something from it; a better one may still see it."
+    return "What a codec hides from it, a better one may still see."
