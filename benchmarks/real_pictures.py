@@ -18,7 +18,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-DEFAULT = ["sa-icm-s:5,20,35,50", "lic-s:5,20,35,50", "x265:32,37,42,47", "webp:1,5,15,30"]
+DEFAULT = ["sa-icm-s:5,20,35,50", "lic-s:5,20,35,50", "x265:51,49,47,42,37", "svtav1:63,58,52,44", "webp:1,5,15"]
 
 
 def vcm(*words: str) -> None:
@@ -55,6 +55,8 @@ def main() -> None:
     arguments = parser.parse_args()
     shared = Path(os.environ.get("VCM_SHARED", "../shared")).resolve()
     pictures = shared / "data/coco128/images/val"
+    if not pictures.is_dir():
+        raise SystemExit(f"{pictures}: no such folder; name the data folder in VCM_SHARED")
     weights = dict(word.split("=", 1) for word in arguments.weights)
     arguments.output.mkdir(parents=True, exist_ok=True)
     table = arguments.output / "table.jsonl"

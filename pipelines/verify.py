@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from icm.bitstream import read
+from icm.bitstream import OtherWeights, read
 from pipelines.run.batch import EXPECTED, one_line, telling_memory
 from pipelines.run.progress import progress
 
@@ -81,8 +81,11 @@ def check(path: Path, symbols: bool = True, weights: str | None = None) -> dict[
     if not problems and symbols:
         codec, result["note"] = _codec(result["model"], weights)
         if codec is not None:
-            problems = _symbol_problems(codec, path)
-            result["checked"] = "symbols"
+            try:
+                problems = _symbol_problems(codec, path)
+                result["checked"] = "symbols"
+            except OtherWeights as error:  # nothing is wrong with the file as far as can be told
+                result["note"] = one_line(error).removeprefix(f"{path}: ")
     result["problems"] = [problem.removeprefix(f"{path}: ") for problem in problems]
     return result | {"intact": not problems}
 
@@ -91,6 +94,8 @@ def _symbol_problems(codec: Any, path: Path) -> list[str]:
     try:
         with telling_memory():
             return list(codec.verify(path))
+    except OtherWeights:
+        raise
     except EXPECTED as error:
         return [one_line(error)]
 

@@ -37,13 +37,15 @@ class Pillow:
 
     def decode(self, data: bytes) -> np.ndarray:
         """The (H, W, 3) uint8 RGB picture; ValueError where the bytes are damaged."""
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
 
         try:
             with Image.open(io.BytesIO(data), formats=[self.name]) as image:
                 return np.array(image.convert("RGB"))
         except (OSError, SyntaxError) as error:
-            raise ValueError(f"damaged {self.name} file: {error}") from error
+            unknown = isinstance(error, UnidentifiedImageError)  # its text shows a Python object
+            reason = "it is no such file, or its head is damaged" if unknown else error
+            raise ValueError(f"damaged {self.name} file: {reason}") from error
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ class OfficialModel:
                     model.load_state_dict(entry.get_state_dict(progress=False, check_hash=True))
                 except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong hash a RuntimeError
                     raise OSError(f"{self.name}: weights not fetched from {entry.url} ({error}); fetch that file "
-                                  "elsewhere and name it with --weights PATH") from None
+                                  "elsewhere and name it with --model-weights PATH") from None
             self._model = model.eval()
         return self._model
 

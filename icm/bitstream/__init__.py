@@ -1,7 +1,7 @@
 """The .vcm file and its entropy coder: the only writer, the only reader. README.md is the normative page. No torch."""
 
 from .coder import Decoder, Encoder
-from .errors import Damaged, Desynchronised, LimitExceeded, NotVcm, StreamError, Truncated, Unsupported
+from .errors import Damaged, Desynchronised, LimitExceeded, NotVcm, OtherWeights, StreamError, Truncated, Unsupported
 from .header import FEATURES, KINDS, SAME_BUILD, Header
 from .limits import Limits
 from .reader import Stream, read
@@ -21,6 +21,7 @@ __all__ = [
     "LimitExceeded",
     "Limits",
     "NotVcm",
+    "OtherWeights",
     "Stream",
     "StreamError",
     "Tables",

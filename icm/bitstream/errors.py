@@ -30,5 +30,9 @@ class Truncated(Damaged):
     """The file ends before its header says that it does."""
 
 
+class OtherWeights(StreamError):
+    """An intact file, as far as can be told, made with weights that are not at hand."""
+
+
 class Desynchronised(StreamError):
     """The entropy decoder did not end where the encoder began: a damaged payload, or other tables or indices."""

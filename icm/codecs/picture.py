@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from icm.bitstream import Header, Stream, StreamError, Times, read, write
+from icm.bitstream import Header, OtherWeights, Stream, StreamError, Times, read, write
 from icm.codecs.coding import PictureCoder
 from icm.codecs.layers import STRIDE
 from icm.codecs.release import Release, shipped_with
@@ -183,7 +183,7 @@ class PictureCodec:
         if header.weights != coder.release.short_hash and not self.named and (path := shipped_with(header.weights)):
             coder = coder_of(str(path))
         if header.weights != coder.release.short_hash:
-            raise StreamError(
+            raise OtherWeights(
                 f"made with weights {header.weights.hex()} of {header.model}, "
                 f"but {self.weights} is {coder.release.short_hash.hex()}; name the right weights with --weights"
             )

@@ -102,7 +102,10 @@ def test_interrupted(tmp_path: Path, number: signal.Signals, code: int) -> None:
         os.link(noise, tmp_path / "in" / f"{i:03d}.ppm")
     command = [sys.executable, "-m", "pipelines", "encode", str(tmp_path / "in"), "-o", str(tmp_path / "out"),
                "--codec", "webp:90"]  # fmt: skip
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
+    ) as process:  # fmt: skip
         while not list((tmp_path / "out").glob("[!.]*.webp")):
             assert process.poll() is None
             time.sleep(0.02)

@@ -96,3 +96,19 @@ def test_verify_needs_no_pixels(codec: PictureCodec) -> None:
     problems = codec.verify(write(header, [sections[0], changed, *sections[2:]]))
     assert len(problems) == 1
     assert problems[0].startswith("section 1: ")
+
+
+def test_verify_tells_other_weights_from_damage(tiny_weights: Path, tmp_path: Path) -> None:
+    from icm.codecs.release import Release
+    from pipelines.verify import check
+    from tests.icm.conftest import tiny_network
+
+    other = tiny_network(5)
+    other.use_integers()
+    Release.from_model(other).save(tmp_path / "other.safetensors")
+    path = tmp_path / "a.vcm"
+    path.write_bytes(PictureCodec("sa-icm-s", 40, weights=tmp_path / "other.safetensors").encode(picture(40, 40)))
+    result = check(path, weights=str(tiny_weights))
+    assert result["intact"]
+    assert result["checked"] == "container"
+    assert "made with weights" in result["note"]
