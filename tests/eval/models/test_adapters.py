@@ -158,7 +158,7 @@ def test_offline_says_what_to_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("torch.hub.download_url_to_file", offline)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(OSError, match="--weights PATH") as caught:
+    with pytest.raises(OSError, match="--model-weights PATH") as caught:
         models.build("torchvision:fasterrcnn_mobilenet_v3_large_320_fpn").predict([noise(32, 32)])
     assert "\n" not in str(caught.value)
     assert "download.pytorch.org" in str(caught.value)
