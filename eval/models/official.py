@@ -1,6 +1,6 @@
 """torchvision's own detectors, trained on COCO: `torchvision:NAME`.
 
-Weights come from a file (`--model-weights PATH`, .pth or .safetensors) or from torchvision's download into its cache; both
+Weights come from a file (`--model-weights PATH`, .pth, .safetensors) or torchvision's download into its cache; both
 are BSD-3-Clause, the pictures they were trained on COCO's. Labels are COCO's category ids, as in `eval.scenes`.
 """
 
