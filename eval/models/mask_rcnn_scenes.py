@@ -1,9 +1,11 @@
 """The network of `mask-rcnn-scenes`: Mask R-CNN small enough for a CPU.
 
     x (B, 3, H, W) ──backbone──▶ strides 4 8 16 32 ──FPN, 48 channels──▶ RPN ──proposals──▶ box head ─▶ boxes, classes
-                                                                                    └─────▶ mask head ─▶ 28×28 masks
+                                                            │                       └─────▶ mask head ─▶ 28×28 masks
+                                                            └──▶ semantic head ─▶ a class for every pixel
 
-Mask R-CNN: He et al. 2017 (arXiv 1703.06870); FPN: Lin et al. 2017. Heads, samplers and losses are torchvision's.
+Mask R-CNN: He et al. 2017 (arXiv 1703.06870); FPN: Lin et al. 2017. Their heads, samplers and losses are torchvision's.
+Semantic head: Panoptic FPN, Kirillov et al. 2019 (arXiv 1901.02446); panoptic_fusion.py joins the two.
 """
 
 from __future__ import annotations
@@ -22,6 +24,12 @@ from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 
 CLASSES = {1: "person", 2: "bicycle", 3: "car"}
 """COCO's ids; they are the network's labels too (0 is background)."""
+
+SEMANTIC = (1, 2, 3, 149, 184, 187, 191, 197)
+"""Category ids of the semantic head's channels, in their order: `eval.scenes.CATEGORIES`, things and stuff."""
+
+IGNORED = -1
+"""Class index of a pixel that the semantic loss leaves out."""
 
 
 class ConvNorm(nn.Module):
@@ -81,15 +89,44 @@ class Backbone(nn.Module):
         return self.fpn(features)
 
 
+class SemanticHead(nn.Module):
+    """{"0": (B, C, h, w), "1": half of it, "2", "3"} → logits (B, classes, h, w).
+
+    Every level goes to stride 4 by convolutions with a doubling after each; what arrives is summed and classified.
+    """
+
+    def __init__(self, channels: int, classes: int, width: int = 48) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(
+            nn.ModuleList(ConvNorm(width if i else channels, width) for i in range(max(level, 1)))
+            for level in range(4))
+        self.predict = nn.Conv2d(width, classes, 1)
+
+    def forward(self, features: dict[str, Tensor]) -> Tensor:
+        total: Tensor | None = None
+        for (name, x), steps in zip(features.items(), self.levels, strict=True):
+            for step in steps:  # type: ignore[attr-defined]
+                x = step(x)
+                if name != "0":
+                    x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+            total = x if total is None else total + x
+        return self.predict(total)
+
+
 class SceneMaskRCNN(nn.Module):
     """forward(x, targets): x (B, 3, H, W) float RGB in [0, 1], any H and W.
 
-    Training, with targets (boxes xyxy, labels, masks (N, H, W) uint8, as torchvision has them): a dict of losses.
-    Evaluation: per picture {boxes (N, 4) xyxy, scores, labels, masks (N, 1, 28, 28) in box coordinates}.
+    Training, with targets (boxes xyxy, labels, masks (N, H, W) uint8, as torchvision has them, and semantic (H, W)
+    int64 indices into SEMANTIC, or IGNORED): a dict of losses.
+    Evaluation: per picture {boxes (N, 4) xyxy, scores, labels, masks (N, 1, 28, 28) in box coordinates}; asked for
+    `semantic`, also {semantic: (classes, H, W) logits}, which changes nothing in the others.
+
+    `semantic=False` builds it without that head, as weights of before it need.
     """
 
     def __init__(self, widths: tuple[int, int, int, int] = (32, 64, 128, 160),
-                 depths: tuple[int, int, int, int] = (1, 2, 2, 1), channels: int = 48, hidden: int = 192) -> None:
+                 depths: tuple[int, int, int, int] = (1, 2, 2, 1), channels: int = 48, hidden: int = 192,
+                 semantic: bool = True) -> None:
         super().__init__()
         classes = len(CLASSES) + 1
         self.backbone = Backbone(widths, depths, channels)
@@ -108,6 +145,7 @@ class SceneMaskRCNN(nn.Module):
             score_thresh=0.05, nms_thresh=0.5, detections_per_img=40, mask_roi_pool=mask_pool,
             mask_head=MaskRCNNHeads(channels, (channels, channels), 1),
             mask_predictor=MaskRCNNPredictor(channels, channels, classes))
+        self.semantic = SemanticHead(channels, len(SEMANTIC)) if semantic else None  # last: the others start as before
 
     def fuse(self) -> SceneMaskRCNN:
         """For inference: normalisations folded into their convolutions."""
@@ -116,12 +154,37 @@ class SceneMaskRCNN(nn.Module):
                 module.fuse()
         return self
 
-    def forward(self, x: Tensor, targets: list[dict[str, Tensor]] | None = None):
+    def features(self, x: Tensor) -> OrderedDict[str, Tensor]:
+        """Levels of the pyramid of x, padded to multiples of 32."""
         height, width = x.shape[-2:]
         x = F.pad((x - 0.45) * 4, (0, -width % 32, 0, -height % 32))
-        features = OrderedDict((k, v.float()) for k, v in self.backbone(x).items())
+        return OrderedDict((k, v.float()) for k, v in self.backbone(x).items())
+
+    def classify(self, features: dict[str, Tensor], size: tuple[int, int]) -> Tensor:
+        """Logits (B, classes, H, W) of the semantic head; ValueError where it was built without."""
+        if self.semantic is None:
+            raise ValueError("mask-rcnn-scenes: this network has no semantic head")
+        logits = F.interpolate(self.semantic(features).float(), scale_factor=4.0, mode="bilinear", align_corners=False)
+        return logits[..., :size[0], :size[1]]
+
+    def semantic_loss(self, features: dict[str, Tensor], targets: list[dict[str, Tensor]]) -> Tensor:
+        """Mean cross-entropy of the pixels."""
+        truth = torch.stack([target["semantic"] for target in targets])
+        logits = self.classify(features, (truth.shape[-2], truth.shape[-1]))
+        return F.cross_entropy(logits, truth, ignore_index=IGNORED)
+
+    def forward(self, x: Tensor, targets: list[dict[str, Tensor]] | None = None, semantic: bool = False):
+        height, width = x.shape[-2:]
+        features = self.features(x)
         with torch.autocast(x.device.type, enabled=False):  # boxes need more than eight bits
             images = ImageList(x.float(), [(height, width)] * len(x))
             proposals, losses = self.rpn(images, features, targets)
             found, more = self.roi_heads(features, proposals, images.image_sizes, targets)
-        return {**losses, **more} if self.training else found
+        if self.training:
+            if self.semantic is not None and targets is not None:
+                more["loss_semantic"] = 0.5 * self.semantic_loss(features, targets)  # the paper's weight
+            return {**losses, **more}
+        if semantic:
+            for one, logits in zip(found, self.classify(features, (height, width)), strict=True):
+                one["semantic"] = logits
+        return found

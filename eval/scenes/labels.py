@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 PERSON, BICYCLE, CAR = 1, 2, 3
 ROAD, VEGETATION, SKY, PAVEMENT, BUILDING = 149, 184, 187, 191, 197
 
-CATEGORIES = (
+CATEGORIES: tuple[dict[str, Any], ...] = (
     {"id": PERSON, "name": "person", "supercategory": "person", "isthing": 1, "color": [220, 20, 60]},
     {"id": BICYCLE, "name": "bicycle", "supercategory": "vehicle", "isthing": 1, "color": [119, 11, 32]},
     {"id": CAR, "name": "car", "supercategory": "vehicle", "isthing": 1, "color": [0, 0, 142]},
@@ -17,4 +19,4 @@ CATEGORIES = (
 )
 """Posts, benches and other street furniture count as building."""
 
-THINGS = tuple(c["id"] for c in CATEGORIES if c["isthing"])
+THINGS: tuple[int, ...] = tuple(c["id"] for c in CATEGORIES if c["isthing"])

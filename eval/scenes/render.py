@@ -50,6 +50,13 @@ class Picture:
     instances: list[Instance]
     time_s: float = 0.0
 
+    @property
+    def semantic(self) -> np.ndarray:
+        """(H, W) int32 category ids, of things and stuff."""
+        numbers = np.array(sorted(self.categories))
+        kinds = np.array([self.categories[n] for n in numbers.tolist()], np.int32)
+        return kinds[np.searchsorted(numbers, self.segments)]
+
 
 def _fall(scene: Scene, items: list[Item], shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Cast shadows and contact shadows, each (H, W) float32 in [0, 1]."""
