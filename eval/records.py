@@ -18,6 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+PROTOCOLS = (
+    "frozen",  # the task model was not trained on decoded pictures
+    "fine-tuned",  # it was, on pictures of this codec
+    "pseudo-labels",  # frozen, and the labels are what it finds in the uncompressed pictures
+)
+
 
 @dataclass(frozen=True)
 class Record:
@@ -26,7 +32,7 @@ class Record:
     codec: str
     quality: float
     dataset: str
-    task: str  # detection, instances; fidelity where there are no labels
+    task: str  # a key of eval.metrics.scores.PRIMARY; fidelity where there are no labels
     model: str  # the task model; "" without one
     pictures: int
     pixels_total: int
@@ -34,13 +40,13 @@ class Record:
     rate_bpp: float  # 8 * bytes_total / pixels_total
     ap: float | None = None  # percent, IoU .5:.95; boxes for detection, masks for instances
     ap50: float | None = None  # percent
-    ap_per_class: dict[str, float | None] = field(default_factory=dict)
+    ap_per_class: dict[str, float | None] = field(default_factory=dict)  # for tasks that have AP
     psnr_db: float | None = None  # mean over pictures, identical ones counted as 100 dB
     ms_ssim: float | None = None  # mean over pictures, 0 to 1
     encode_s: float | None = None  # over all pictures, without reading and writing files
     decode_s: float | None = None
     predict_s: float | None = None
-    protocol: str = "frozen"  # the task model was not trained on decoded pictures
+    protocol: str = "frozen"  # one of PROTOCOLS
     seed: int = 0
     encode_threads: int | None = None  # that the codec might use while encode_s was taken
     decode_threads: int | None = None
@@ -49,6 +55,10 @@ class Record:
     model_weights: str = ""  # SHA-256 of the task model's weights; "" where they are no file known here
     settings: str = ""  # hash of everything that decides the figures; equal: the same point
     versions: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float | None] = field(default_factory=dict)  # all figures, as Scores.figures names them
+    per_class: dict[str, float | None] = field(default_factory=dict)  # the primary figure of any task, by class
+    per_sequence: dict[str, dict[str, float | None]] = field(default_factory=dict)  # sequence -> figures and rate_bpp
+    overlapped: bool = False  # the times were taken while the task model ran beside
 
 
 _KINDS = typing.get_type_hints(Record)
@@ -68,6 +78,8 @@ def from_dict(values: dict[str, Any], where: str = "record") -> Record:
     for name, value in values.items():
         if not _fits(_KINDS[name], value):
             raise ValueError(f"{where}: {name} cannot be {value!r}")
+    if values.get("protocol", PROTOCOLS[0]) not in PROTOCOLS:
+        raise ValueError(f"{where}: protocol {values['protocol']!r} is none of {', '.join(PROTOCOLS)}")
     try:
         return Record(**values)
     except TypeError as error:
@@ -137,6 +149,8 @@ def _parse(kind: Any, text: str) -> Any:
         return None if text == "" else _parse(typing.get_args(kind)[0], text)
     if typing.get_origin(kind) is dict:
         return json.loads(text)
+    if kind is bool:
+        return {"True": True, "False": False}.get(text, text)  # what csv wrote; anything else does not fit
     return kind(text)
 
 

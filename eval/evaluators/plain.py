@@ -1,34 +1,14 @@
-"""Evaluators: reset, process one picture at a time, evaluate. To add one, a class with those three methods.
-
-    original, decoded, prediction ──process──▶ rows ──evaluate──▶ figures of the point
-
-Each holds what its figures need and nothing of the pictures, so memory does not grow with their size.
-"""
+"""Evaluators whose figures are plain numbers, not scores that can be resampled."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from eval.datasets.base import Item
 from eval.metrics import AveragePrecision, average_precision, coco_results, ms_ssim, psnr_db
-
-
-class Evaluator(Protocol):
-    """What a point's loop asks for."""
-
-    def reset(self) -> None:
-        """Forget everything processed."""
-
-    def process(
-        self, item: Item, original: np.ndarray, decoded: np.ndarray, prediction: Mapping[str, Any] | None
-    ) -> None:
-        """Take one picture in: (H, W, 3) uint8 RGB before and after the codec, and what the model found."""
-
-    def evaluate(self) -> dict[str, Any]:
-        """The figures of everything processed since `reset`."""
 
 
 class FidelityEvaluator:

@@ -1,0 +1,51 @@
+"""Evaluators: reset, process one picture at a time, evaluate. One a task; `build` makes it for a data set.
+
+    original, decoded, prediction ──process──▶ matches ──evaluate──▶ Scores (eval/metrics/scores.py)
+
+Each holds what its figures need and nothing of the pictures, so memory does not grow with their size. To add one: a
+class with those three methods in a file here, and its line in `TASKS`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from eval.datasets.base import Dataset, Item
+from eval.evaluators.plain import ApEvaluator, FidelityEvaluator
+
+__all__ = ["TASKS", "ApEvaluator", "Evaluator", "FidelityEvaluator", "build"]
+
+
+class Evaluator(Protocol):
+    """What a point's loop asks for."""
+
+    def reset(self) -> None:
+        """Forget everything processed."""
+
+    def process(
+        self, item: Item, original: Any, decoded: Any, prediction: Mapping[str, Any] | None
+    ) -> None:
+        """Take one picture in.
+
+        original, decoded: (H, W, 3) uint8 RGB before and after the codec; only fidelity looks at them, others take
+        None. prediction: what the model found (eval/models), or the same as it was kept on disk: `rows` (COCO result
+        rows, masks as RLE) in place of boxes, scores, labels, masks and keypoints. Frames of a sequence come in order.
+        """
+
+    def evaluate(self) -> Any:
+        """The Scores of everything processed since `reset`."""
+
+
+TASKS = {  # task -> module, and what is called there with (task, dataset)
+    "fidelity": ("eval.evaluators.fidelity", "Fidelity"),
+}
+
+
+def build(task: str, dataset: Dataset) -> Evaluator:
+    """The evaluator of a task on a data set; ValueError, one line: unknown, or the data set has no such labels."""
+    if task not in TASKS:
+        raise ValueError(f"{task}: no such task; known: {', '.join(TASKS)}")
+    module, name = TASKS[task]
+    return getattr(importlib.import_module(module), name)(task, dataset)
