@@ -83,6 +83,44 @@ def test_panoptic_files_agree(folder: Path) -> None:
             assert s["bbox"] == [columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1]
 
 
+def test_panoptic_labels_keep_coco_s_rules(folder: Path) -> None:
+    """Ids once a picture and never void's, stuff at most once and never a crowd, categories with every key."""
+    panoptic = json.loads((folder / "annotations/panoptic.json").read_text())
+    things = {c["id"]: c["isthing"] for c in panoptic["categories"]}
+    assert all({"id", "name", "supercategory", "isthing", "color"} <= set(c) for c in panoptic["categories"])
+    images = {i["id"]: i for i in panoptic["images"]}
+    assert [a["image_id"] for a in panoptic["annotations"]] == list(images)
+    crowds = 0
+    for row in panoptic["annotations"]:
+        ids = [s["id"] for s in row["segments_info"]]
+        assert min(ids) > 0
+        assert max(ids) < 2**24
+        assert len(set(ids)) == len(ids)
+        stuff = [s["category_id"] for s in row["segments_info"] if not things[s["category_id"]]]
+        assert stuff
+        assert len(set(stuff)) == len(stuff)
+        assert all(things[s["category_id"]] for s in row["segments_info"] if s["iscrowd"])
+        crowds += sum(s["iscrowd"] for s in row["segments_info"])
+        image = images[row["image_id"]]
+        assert sum(s["area"] for s in row["segments_info"]) == image["width"] * image["height"]  # no void
+    assert crowds  # objects of which too little is seen
+
+
+def test_categories_are_coco_s(shared: Path) -> None:
+    """Same ids, same kinds and groups, so that a model trained on COCO can be measured here."""
+    coco = json.loads((shared / "data/coco128/annotations/panoptic_val.json").read_text())["categories"]
+    theirs = {c["id"]: (c["isthing"], c["supercategory"]) for c in coco}
+    for c in scenes.CATEGORIES:
+        assert theirs[c["id"]] == (c["isthing"], c["supercategory"])
+
+
+def test_the_semantic_map_follows_from_the_segments() -> None:
+    picture = scenes.picture(0, seed=3, split="test")
+    assert picture.semantic.dtype == np.int32
+    expected = np.vectorize(picture.categories.__getitem__)(picture.segments)
+    assert (picture.semantic == expected).all()
+
+
 def test_a_clip_has_times_and_tracks(tmp_path: Path) -> None:
     paths = scenes.write(tmp_path / "clip", frames=5, seed=1, size=(192, 128), fps=10)
     instances = json.loads(Path(paths["instances"]).read_text())
