@@ -69,6 +69,7 @@ class SceneModel:
 
     name = "mask-rcnn-scenes"
     tasks: tuple[str, ...] = ("detection", "instances", *MAPS)
+    note = "trained on the drawn scenes of `vcm demo` only"
     categories: dict[int, str]
 
     def __init__(self, model: Any = None, weights: str | os.PathLike | None = None,
