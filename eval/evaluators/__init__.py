@@ -38,7 +38,11 @@ class Evaluator(Protocol):
         """The Scores of everything processed since `reset`."""
 
 
+_PRECISION = ("eval.evaluators.precision", "Precision")
 TASKS = {  # task -> module, and what is called there with (task, dataset)
+    "detection": _PRECISION,
+    "instances": _PRECISION,
+    "keypoints": _PRECISION,
     "fidelity": ("eval.evaluators.fidelity", "Fidelity"),
 }
 

@@ -1,19 +1,18 @@
-"""COCO average precision of boxes and of masks. pycocotools decides every number.
+"""Result rows, and COCO average precision of rows against labels, in one call. `ap_scores.py` holds the arithmetic.
 
-N: objects in a picture; H, W: its height and width. Figures in percent, 0 to 100.
+N: objects in a picture; H, W: its height and width; K: keypoints. Figures in percent, 0 to 100.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-IOU_TYPES = {"detection": "bbox", "instances": "segm"}  # task -> what is compared
+from eval.metrics.ap_scores import ApScores
+from eval.metrics.matching import RULES, Matched, match_picture
 
 
 @dataclass(frozen=True)
@@ -28,13 +27,14 @@ class AveragePrecision:
 def coco_results(image_id: int, prediction: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One picture's prediction as rows of a COCO results JSON.
 
-    prediction: boxes (N, 4) xyxy in pixels, scores (N,), labels (N,) category ids, masks (N, H, W) bool where the
-    model gives them. Rows: image_id, category_id, bbox xywh, score, and segmentation (RLE, counts as str).
+    prediction: boxes (N, 4) xyxy in pixels, scores (N,), labels (N,) category ids; masks (N, H, W) bool and keypoints
+    (N, K, 3) where the model gives them. Rows: image_id, category_id, bbox xywh, score; segmentation (RLE, counts as
+    str), keypoints (flat: x, y, score of each).
     """
     boxes = np.asarray(prediction["boxes"], np.float64).reshape(-1, 4)
     scores = np.asarray(prediction["scores"], np.float64)
     labels = np.asarray(prediction["labels"]).astype(int)
-    shapes = prediction.get("masks")
+    shapes, points = prediction.get("masks"), prediction.get("keypoints")
     rows = []
     for i, (x1, y1, x2, y2) in enumerate(boxes):
         row: dict[str, Any] = {
@@ -45,6 +45,8 @@ def coco_results(image_id: int, prediction: Mapping[str, Any]) -> list[dict[str,
         }
         if shapes is not None:
             row["segmentation"] = _rle(np.asarray(shapes[i]))
+        if points is not None:
+            row["keypoints"] = [round(float(value), 3) for value in np.asarray(points[i]).ravel()]
         rows.append(row)
     return rows
 
@@ -56,38 +58,48 @@ def average_precision(
 
     Raises ValueError for an unknown task, and for instances where neither labels nor results hold masks.
     """
-    from pycocotools.cocoeval import COCOeval
+    labels = Labels(truth, task)
+    by_picture: dict[int, list[Mapping[str, Any]]] = {picture: [] for picture in sorted(set(image_ids))}
+    for row in results:
+        if row["image_id"] in by_picture:
+            by_picture[row["image_id"]].append(row)
+    scores = ApScores.of(task, list(by_picture), labels.class_names,
+                         [labels.match(picture, rows) for picture, rows in by_picture.items()])  # fmt: skip
+    figures = scores.figures()
+    return AveragePrecision(figures["ap"], figures["ap50"], {k: v["ap"] for k, v in scores.per_class().items()})
 
-    if task not in IOU_TYPES:
-        raise ValueError(f"{task}: no AP of that task; choose one of {', '.join(IOU_TYPES)}")
-    iou_type = IOU_TYPES[task]
-    wanted = set(image_ids)
-    rows = [dict(row) for row in results if row["image_id"] in wanted]
-    if iou_type == "segm":
-        if not any("segmentation" in row for row in truth.dataset["annotations"]):
-            raise ValueError("instances: the annotations hold no masks; evaluate --task detection")
-        if any("segmentation" not in row for row in rows):
-            raise ValueError("instances: the model predicts no masks; evaluate --task detection")
-        for row in rows:
-            row.pop("bbox", None)  # else loadRes takes the rows for boxes and their areas with them
-    names = {row["id"]: str(row["name"]) for row in truth.dataset["categories"]}
-    with contextlib.redirect_stdout(io.StringIO()):
-        # without rows, loadRes fails; a model that finds nothing has AP 0
-        found = truth.loadRes(rows) if rows else _nothing(truth)
-        evaluation = COCOeval(truth, found, iou_type)
-        evaluation.params.imgIds = sorted(wanted)
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    precision = evaluation.eval["precision"][:, :, :, 0, -1]  # (IoU, recall, class), all sizes, most detections
-    per_class = {}
-    for index, category in enumerate(evaluation.params.catIds):
-        values = precision[:, :, index]
-        values = values[values > -1]
-        per_class[names[category]] = 100.0 * float(values.mean()) if values.size else None
-    # pycocotools says -1 where there was nothing to find, which is no accuracy at all, and not one of 0
-    ap, ap50 = (100.0 * value if (value := float(evaluation.stats[i])) >= 0 else None for i in (0, 1))
-    return AveragePrecision(ap, ap50, per_class)
+
+class Labels:
+    """The labels of a task, ready to be matched; `truth` is a pycocotools COCO.
+
+    Raises ValueError, one line, for an unknown task and where the labels hold nothing to compare.
+    """
+
+    def __init__(self, truth: Any, task: str) -> None:
+        if task not in RULES:
+            raise ValueError(f"{task}: no AP of that task; choose one of {', '.join(RULES)}")
+        self.truth, self.task = truth, task
+        self.field = RULES[task].field
+        self.category_ids = sorted(row["id"] for row in truth.dataset["categories"])
+        names = {row["id"]: str(row["name"]) for row in truth.dataset["categories"]}
+        self.class_names = [names[category] for category in self.category_ids]
+        rows = truth.dataset["annotations"]
+        if rows and not any(self.field in row for row in rows):
+            raise ValueError(f"{task}: the annotations hold no {_WORDS[task]}; evaluate --task detection")
+
+    def match(self, item_id: int, rows: Sequence[Mapping[str, Any]]) -> Matched:
+        """Match the result rows of one picture; ValueError where they lack what is compared."""
+        if any(self.field not in row for row in rows):
+            raise ValueError(f"{self.task}: the model predicts no {_WORDS[self.task]}; evaluate --task detection")
+        labels = self.truth.imgToAnns.get(item_id, [])
+        if self.task == "instances":
+            labels = [{**label, "segmentation": self.truth.annToRLE(label)} for label in labels]
+        elif self.task == "keypoints":
+            labels = [label for label in labels if "keypoints" in label]
+        return match_picture(self.task, rows, labels, self.category_ids)
+
+
+_WORDS = {"detection": "boxes", "instances": "masks", "keypoints": "keypoints"}
 
 
 def _rle(mask: np.ndarray) -> dict[str, Any]:
@@ -95,12 +107,3 @@ def _rle(mask: np.ndarray) -> dict[str, Any]:
 
     rle = coder.encode(np.asfortranarray(mask.astype(np.uint8)))
     return {"size": [int(length) for length in rle["size"]], "counts": rle["counts"].decode("ascii")}
-
-
-def _nothing(truth: Any) -> Any:
-    from pycocotools.coco import COCO
-
-    empty = COCO()
-    empty.dataset = {"images": truth.dataset["images"], "categories": truth.dataset["categories"], "annotations": []}
-    empty.createIndex()
-    return empty

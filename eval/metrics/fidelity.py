@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from eval.metrics.scores import check_counts, single, write
+from eval.metrics.scores import check_counts, check_single, single, write
 
 
 class FidelityScores:
@@ -27,7 +27,7 @@ class FidelityScores:
         """{"psnr_db", "ms_ssim"}."""
         if counts is None and len(self.picture_ids):
             return {name: float(np.mean(value)) for name, value in self.values.items()}
-        return single(self.resample(check_counts(counts, len(self.picture_ids))))
+        return single(self.resample(check_single(counts, len(self.picture_ids))))
 
     def resample(self, counts: np.ndarray, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """Means of the pictures drawn."""

@@ -33,6 +33,7 @@ PRIMARY = {
 """task -> the figure that BD-rates, bands and tables are made of"""
 
 KINDS = {  # what a file holds -> module and class that read it
+    "ap": ("eval.metrics.ap_scores", "ApScores"),
     "fidelity": ("eval.metrics.fidelity", "FidelityScores"),
 }
 VERSION = 1
@@ -106,6 +107,11 @@ def check_counts(counts: np.ndarray | None, pictures: int) -> np.ndarray:
         raise ValueError(f"counts of shape {np.shape(counts)}: whole numbers from 0 are needed, one a picture "
                          f"({pictures})")  # fmt: skip
     return rows.astype(np.int64)
+
+
+def check_single(counts: np.ndarray | None, pictures: int) -> np.ndarray:
+    """The same for one resample: (1, P) from None or (P,)."""
+    return check_counts(None if counts is None else np.asarray(counts)[None], pictures)
 
 
 def single(values: Mapping[str, np.ndarray]) -> dict[str, float | None]:
