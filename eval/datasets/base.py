@@ -69,10 +69,11 @@ class SemanticOf:
 
     def __call__(self, item_id: int) -> np.ndarray:
         """(H, W) int32 category ids."""
-        ids, places = np.unique(self.panoptic.map(item_id), return_inverse=True)
+        segments = self.panoptic.map(item_id)
+        ids, places = np.unique(segments, return_inverse=True)
         known = {row["id"]: row["category_id"] for row in self.panoptic.segments(item_id)}
         values = np.array([known.get(int(value), VOID) for value in ids], np.int32)
-        return values[places.reshape(-1)].reshape(places.shape)
+        return values[places.reshape(segments.shape)]
 
 
 @dataclass(frozen=True)
