@@ -55,7 +55,9 @@ MODELS: dict[str, Callable[..., TaskModel]] = {
 }
 """name -> builder(weights=None) -> TaskModel"""
 
-FAMILIES: dict[str, str] = {}
+FAMILIES: dict[str, str] = {
+    "detectron2": "eval.models.detectron2_zoo",
+}
 """prefix -> module with build(rest, weights=None) -> TaskModel and names() -> tuple[str, ...]; imported when needed"""
 
 

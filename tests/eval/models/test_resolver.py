@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import sys
 import types
 from importlib.metadata import EntryPoint
@@ -39,6 +41,16 @@ def test_an_entry_point_is_asked_for_by_name_and_what_follows_it() -> None:
 @pytest.mark.usefixtures("outside")
 def test_an_entry_point_takes_no_name_of_ours() -> None:
     assert type(models.build("mask-rcnn-scenes")) is models.SceneModel
+    with pytest.raises((ValueError, ImportError), match="detectron2:qqq"):
+        models.build("detectron2:qqq")
+
+
+def test_families_are_modules_of_one_interface_and_what_they_list_is_theirs() -> None:
+    for prefix, module in models.FAMILIES.items():
+        family = importlib.import_module(module)
+        assert list(inspect.signature(family.build).parameters) == ["rest", "weights"]
+        assert [name for name in models.names() if name.startswith(f"{prefix}:")] == [
+            f"{prefix}:{rest}" for rest in family.names()]  # fmt: skip
 
 
 @pytest.mark.usefixtures("outside")
