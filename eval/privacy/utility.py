@@ -82,6 +82,8 @@ def person_detector(spec: str) -> Any:
 
 def persons(model: TaskModel, picture: np.ndarray) -> dict[str, Any]:
     """boxes (N, 4), scores, labels of the persons in one picture."""
+    if hasattr(model, "wanted"):
+        model.wanted = ("detection",)  # masks and maps would cost time and nobody looks at them here
     found = model.predict([picture])[0]
     use = np.asarray(found["labels"]) == PERSON
     return {key: np.asarray(found[key])[use] for key in ("boxes", "scores", "labels")}
