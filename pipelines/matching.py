@@ -6,16 +6,16 @@ the bytes of those files decide.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from eval.datasets import Item
 from pipelines.codecs import build
 from pipelines.media import read_picture
-from pipelines.points import Bench, fingerprint, read_note
-from pipelines.run.atomic import write_text
+from pipelines.notes import fingerprint, read_note, write_note
+from pipelines.points import Bench
 
 FEW = 6
 
@@ -55,13 +55,16 @@ def match(bench: Bench, name: str, targets: list[Any]) -> list[int]:
     note = read_note(note_path, settings)
     if note is not None:
         return list(note["qualities"])
-    items = bench.dataset.spread(FEW).items
-    pictures = [read_picture(item.path) for item in items]
+    clips = any(stream.rate is not None for stream in bench.streams(build(name, low)))
+    items = bench.dataset.items if clips else bench.dataset.spread(FEW).items  # a few frames tell nothing of a clip
+    pictures = [] if clips else [read_picture(item.path) for item in items]
     sizes_few: dict[int, int] = {}
     sizes: dict[int, int] = {}
     tried: list[Path] = []
 
     def few(quality: int) -> int:
+        if clips:
+            return exact(quality)
         if quality not in sizes_few:
             codec = build(name, quality)
             sizes_few[quality] = sum(len(codec.encode(picture)) for picture in pictures)
@@ -80,12 +83,17 @@ def match(bench: Bench, name: str, targets: list[Any]) -> list[int]:
     if few(low) > few(high):
         ladder.reverse()
     chosen = {
-        nearest(ladder, few, exact, bench.bytes_on_disk(target, items), bench.bytes_on_disk(target))
+        nearest(ladder, few, exact, _bytes(bench, target, items), _bytes(bench, target, bench.dataset.items))
         for target in targets
     }
     keep = {bench.place("streams", build(name, quality)) for quality in chosen}
     for folder in set(tried) - keep:  # coded on the way, and no point of the curve
         shutil.rmtree(folder, ignore_errors=True)
     qualities = sorted(chosen, key=ladder.index)
-    write_text(note_path, json.dumps({"settings": settings, "qualities": qualities}))
+    write_note(note_path, settings, qualities=qualities)
     return qualities
+
+
+def _bytes(bench: Bench, codec: Any, items: tuple[Item, ...]) -> int:
+    """Bytes on disk of the streams that these pictures are in."""
+    return sum(stream.path.stat().st_size for stream in bench.streams(codec, items))

@@ -1,269 +1,270 @@
 """One point of a curve: a codec at a quality over a data set, by way of files.
 
-    pictures ─encode─▶ RUN/streams/CODEC/QUALITY/*.suffix ─decode─▶ frames ─model─▶ RUN/predictions/CODEC/QUALITY/*.json
-                              │ bytes on disk                  └─▶ PSNR, MS-SSIM          └─▶ AP of every task
-                              └─────────────────────────▶ records ◀───────────────────────────┘
+    pictures ─encode─▶ RUN/streams/CODEC/QUALITY/* ─decode─▶ frames ─models─▶ RUN/predictions/CODEC/QUALITY/*.json
+                              │ bytes on disk           └─▶ PSNR, MS-SSIM        └─▶ Scores of every task, *.npz
+                              └─────────────────────────▶ records ◀────────────────────┘
 
-Each half leaves a small JSON with the hash of what decided it; where that is unchanged, the half is not done again.
-So a second task costs no decoding, and a resumed run does only what is missing.
+`plan` says what of a point is missing, `finish` takes the rows of the pass (pipelines/passes.py) that does it. Streams,
+fidelity and the predictions of each model have a note of their own: a second task costs no decoding, a second model no
+encoding, and a resumed run does only what is missing.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 import shutil
-import time
 from collections import Counter
+from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from eval.datasets import Dataset, Item
-from eval.evaluators import ApEvaluator, FidelityEvaluator
-from eval.records import Record, append_jsonl, csv_text, read_jsonl, to_json
+from pipelines import kept
+from pipelines.cache import Cache
 from pipelines.codecs import label, weights_hash
-from pipelines.media import read_picture, write_picture
-from pipelines.run.atomic import write_bytes, write_text
-from pipelines.run.batch import EXPECTED, Refusals
+from pipelines.notes import fingerprint, read_note, write_note
+from pipelines.passes import Coded, Row, Unit, encode, threads_of
 from pipelines.run.progress import progress
-from pipelines.run.provenance import sha256_file
 
-FIDELITY = "fidelity"  # the task of a data set without labels
-
-
-def fingerprint(**values: Any) -> str:
-    """16 hexadecimal digits of the values' JSON."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:16]
+__all__ = ["Bench", "Plan", "Tested", "fingerprint"]
+RATE = Fraction(25)  # of sequences that do not say theirs
+SHARD = 32  # pictures a worker does at once, about
+CEILING = "uncompressed"
 
 
-def readable(dataset: Dataset, refusals: Refusals) -> tuple[Dataset, str]:
-    """The usable pictures with their true sizes, and a hash of them and their labels; the rest is refused."""
-    items, hashes = [], []
-    for item in progress(dataset.items, len(dataset.items), "reading"):
-        try:
-            height, width = read_picture(item.path).shape[:2]
-            if item.width and (item.width, item.height) != (width, height):
-                raise ValueError(f"is {width}x{height}, and {item.width}x{item.height} in the annotations")
-            hashes.append([item.id, item.file_name, sha256_file(item.path)])
-            items.append(dataclasses.replace(item, width=width, height=height))
-        except EXPECTED as error:
-            refusals.add(item.path, error)
-    if not items:
-        raise ValueError(f"{dataset.name}: none of its {len(dataset.items)} pictures can be read; "
-                         f"first: {refusals.items[-1][1]}")  # fmt: skip
-    return dataclasses.replace(dataset, items=tuple(items)), fingerprint(items=hashes, labels=_labels(dataset, items))
+@dataclass(frozen=True)
+class Tested:
+    """A task model that looks at the pictures, and what is asked of it. hash: of its weights, "" where unknown."""
+
+    model: Any
+    tasks: tuple[str, ...]
+    hash: str = ""
+    protocol: str = "frozen"  # one of eval.records.PROTOCOLS
+    spec: str = ""  # what builds it in a worker
+    weights: str | None = None
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """The tasks that its predictions serve: all that it does, or those asked where it can do less."""
+        return self.tasks if hasattr(self.model, "wanted") else (*self.model.tasks, *self.tasks)
 
 
-def _labels(dataset: Dataset, items: list[Item]) -> list[Any]:
-    """What the labels say of these pictures, and of what kinds they are."""
-    if dataset.truth is None:
-        return []
-    rows = dataset.truth.loadAnns(dataset.truth.getAnnIds(imgIds=[item.id for item in items]))
-    return [sorted(rows, key=lambda row: row["id"]), sorted(dataset.categories.items())]
+@dataclass(frozen=True)
+class Plan:
+    """What is missing of a point. models: places in the bench's list."""
 
+    codec: Any
+    streams: tuple[Coded, ...]
+    encode: bool
+    fidelity: bool
+    models: tuple[int, ...] = ()
 
-def threads_of(codec: Any) -> int:
-    """How many threads the codec may use: what an anchor says of itself, torch's for ours."""
-    if hasattr(codec, "threads"):
-        return int(codec.threads)
-    import torch
+    @property
+    def idle(self) -> bool:
+        """Nothing is to be coded or looked at: at most figures are to be computed."""
+        return not (self.encode or self.fidelity or self.models)
 
-    return torch.get_num_threads()
+    def units(self, weights: str | None = None, batch: int = 1, whole: bool = False) -> list[Unit]:
+        """The pass in parts that workers can do, whole clips and whole batches each; or in one."""
+        if self.idle:
+            return []
+        size = len(self.streams) if whole else -(-SHARD // batch) * batch
+        if not whole and any(stream.rate is not None for stream in self.streams):
+            size = 1
+        codec = (self.codec.name, self.codec.quality, weights)
+        return [Unit(codec, self.streams[i : i + size], self.encode, self.fidelity, self.models)
+                for i in range(0, len(self.streams), size)]  # fmt: skip
 
 
 @dataclass
 class Bench:
-    """A run's folder, data set, tasks and task model; `content` is the hash that `readable` gives."""
+    """A run's folder, data set and task models; `content` is the hash that `readable` gives."""
 
     folder: Path
     dataset: Dataset
     content: str
-    tasks: tuple[str, ...]
-    model: Any = None  # None: no labels, fidelity only
-    model_hash: str = ""  # of its weights
-    batch: int = 1
+    tested: tuple[Tested, ...] = ()
     seed: int = 0
     samples: int = 2  # decoded pictures kept for the report
+    overlapped: bool = True  # whether times are taken while other work runs beside
+    pseudo: float | None = None  # the score from which a model's own predictions are its labels
     versions: dict[str, str] = field(default_factory=dict)
+    cache: Cache = field(default_factory=Cache)
 
-    @property
-    def pixels_total(self) -> int:
-        """Pixels of the whole data set."""
-        return sum(item.width * item.height for item in self.dataset.items)
-
+    # --- places -----------------------------------------------------------------------------------------------------
     def place(self, kind: str, codec: Any) -> Path:
         """RUN/kind/CODEC/QUALITY."""
         return self.folder / kind / codec.name / f"{codec.quality:g}"
 
-    def stream_path(self, codec: Any, item: Item) -> Path:
-        """Where the stream of one picture lies; the picture's own suffix stays where two differ by it alone."""
-        name = Path(item.file_name)
+    def streams(self, codec: Any, items: Iterable[Item] | None = None) -> tuple[Coded, ...]:
+        """The streams of these pictures (all, when not told) in order: one a sequence where the codec has clips."""
+        chosen = self.dataset.items if items is None else tuple(items)
+        if not hasattr(codec, "encode_clip"):
+            return tuple(Coded(str(item.id), self._path(codec, item.file_name), (item,)) for item in chosen)
+        grouped: dict[str, list[Item]] = {}
+        for item in chosen:
+            grouped.setdefault(item.sequence or f"\0{item.id}", []).append(item)
+        return tuple(
+            Coded(str(group[0].id), self._path(codec, group[0].file_name), tuple(group)) if name.startswith("\0") else
+            Coded(name, self.place("streams", codec) / (name + codec.suffix), tuple(group),
+                  Fraction(self.dataset.rate.get(name, RATE)))
+            for name, group in grouped.items()
+        )  # fmt: skip
+
+    def _path(self, codec: Any, file_name: str) -> Path:
+        """Where the stream of a picture lies; the picture's own suffix stays where two differ by it alone."""
+        name = Path(file_name)
         if self._stems[str(name.with_suffix(""))] == 1:
             name = name.with_suffix("")
         return self.place("streams", codec) / (str(name) + codec.suffix)
 
-    @property
+    @cached_property
     def _stems(self) -> Counter[str]:
-        if not hasattr(self, "_counted"):
-            self._counted = Counter(str(Path(item.file_name).with_suffix("")) for item in self.dataset.items)
-        return self._counted
+        return Counter(str(Path(item.file_name).with_suffix("")) for item in self.dataset.items)
 
-    def bytes_on_disk(self, codec: Any, items: tuple[Item, ...] | None = None) -> int:
-        """Bytes of the streams of these pictures (all, when not told)."""
-        chosen = self.dataset.items if items is None else items
-        return sum(self.stream_path(codec, item).stat().st_size for item in chosen)
+    @cached_property
+    def sampled(self) -> frozenset[int]:
+        """Ids of the pictures that the report shows."""
+        return frozenset(item.id for item in self.dataset.spread(self.samples).items) if self.samples else frozenset()
 
+    # --- what decides what ------------------------------------------------------------------------------------------
     def stream_settings(self, codec: Any) -> str:
         """Hash of what decides the streams."""
         libraries = {name: self.versions.get(name) for name in ("av", "pillow", "torch", "compressai", "constriction")}
         return fingerprint(content=self.content, codec=label(codec.name, codec.quality),
-                           weights=weights_hash(codec), libraries=libraries)  # fmt: skip
+                           identity=getattr(codec, "identity", ""), weights=weights_hash(codec),
+                           libraries=libraries)  # fmt: skip
 
-    def encode(self, codec: Any) -> dict[str, Any]:
-        """Write every stream, unless they are there; {"settings", "encode_s", "threads", "bytes_total"}."""
-        folder, settings = self.place("streams", codec), self.stream_settings(codec)
-        note = read_note(folder / "point.json", settings)
-        if note is not None:
-            try:
-                if note["bytes_total"] == self.bytes_on_disk(codec):
-                    return note
-            except FileNotFoundError:
-                pass
-        shutil.rmtree(folder, ignore_errors=True)
-        encode_s = 0.0
-        name = label(codec.name, codec.quality)
-        for item in progress(self.dataset.items, len(self.dataset.items), f"{name} encode"):
-            picture = read_picture(item.path)
-            start = time.perf_counter()
-            data = codec.encode(picture)
-            encode_s += time.perf_counter() - start
-            write_bytes(self.stream_path(codec, item), data)
-        note = {"settings": settings, "encode_s": encode_s, "threads": threads_of(codec),
-                "bytes_total": self.bytes_on_disk(codec)}  # fmt: skip
-        write_text(folder / "point.json", json.dumps(note))
-        return note
+    def look_settings(self, codec: Any, tested: Tested | None) -> str:
+        """Hash of what decides what a model finds in the decoded pictures; None: their fidelity and samples."""
+        if tested is None:
+            return fingerprint(streams=self.stream_settings(codec), samples=self.samples)
+        libraries = {name: self.versions.get(name) for name in ("torch", "torchvision", "detectron2", "onnxruntime")}
+        return fingerprint(streams=self.stream_settings(codec), model=[tested.name, tested.hash], libraries=libraries)
 
-    def predict(self, codec: Any) -> tuple[dict[str, Any], ApEvaluator | None]:
-        """Decode the files and run the model over them, unless that was done; figures, and the evaluator of AP."""
-        model = self.model.name if self.model else "none"
-        folder = self.place("predictions", codec)
-        settings = fingerprint(streams=self.stream_settings(codec), model=[model, self.model_hash],
-                               samples=self.samples)  # fmt: skip
-        precision = ApEvaluator(self.dataset.truth, self.tasks) if self.model else None
-        figures = read_note(folder / f"{model}.figures.json", settings)
-        if figures is None:
-            figures = {"settings": settings, **self._decode_and_predict(codec, precision)}
-            if precision is not None:
-                write_text(folder / f"{model}.json", json.dumps(precision.results))  # COCO's results format
-            write_text(folder / f"{model}.figures.json", json.dumps(figures))
-        elif precision is not None:
-            precision.restore(list(self.dataset.items), json.loads((folder / f"{model}.json").read_bytes()))
-        return figures, precision
-
-    def _decode_and_predict(self, codec: Any, precision: ApEvaluator | None) -> dict[str, Any]:
-        fidelity, decode_s, predict_s = FidelityEvaluator(), 0.0, 0.0
-        sizes: dict[str, int] = {}
-        kept = {item.id for item in self.dataset.spread(self.samples).items} if self.samples else set()
-        name, items = label(codec.name, codec.quality), self.dataset.items
-        starts = range(0, len(items), self.batch)
-        for start_item in progress(starts, len(starts), f"{name} decode, predict"):
-            group = items[start_item : start_item + self.batch]
-            frames: list[np.ndarray] = []
-            for item in group:
-                data = self.stream_path(codec, item).read_bytes()
-                start = time.perf_counter()
-                frames.append(codec.decode(data))
-                decode_s += time.perf_counter() - start
-                if item.id in kept:
-                    sizes[str(item.id)] = len(data)
-                    write_picture(self.place("samples", codec) / f"{item.id}.png", frames[-1])
-            start = time.perf_counter()
-            found = self.model.predict(frames) if self.model else [None] * len(frames)
-            predict_s += time.perf_counter() - start
-            for item, frame, prediction in zip(group, frames, found, strict=True):
-                original = read_picture(item.path)
-                fidelity.process(item, original, frame)
-                if precision is not None:
-                    precision.process(item, original, frame, prediction)
-        times = {"decode_s": decode_s, "threads": threads_of(codec), "predict_s": predict_s if self.model else None}
-        return {**times, **fidelity.evaluate(), "sample_bytes": sizes}
-
-    def record_settings(self, codec: Any, task: str) -> str:
+    def record_settings(self, codec: Any, task: str, tested: Tested | None) -> str:
         """Hash of everything that decides a record: equal hashes, the same point."""
-        model = [self.model.name, self.model_hash] if self.model else []
+        model = [tested.name, tested.hash, tested.protocol, self.pseudo] if tested else []
         return fingerprint(streams=self.stream_settings(codec), model=model, task=task, seed=self.seed)
 
-    def measure(self, codec: Any) -> list[Record]:
-        """The records of one point, one a task."""
-        streams = self.encode(codec)
-        figures, precision = self.predict(codec)
-        found = precision.evaluate() if precision else {}
-        records = []
-        for task in self.tasks if self.model else (FIDELITY,):
-            ap = found.get(task)
-            records.append(Record(
-                codec=codec.name, quality=float(codec.quality), dataset=self.dataset.name, task=task,
-                model=self.model.name if self.model else "", pictures=len(self.dataset),
-                pixels_total=self.pixels_total, bytes_total=streams["bytes_total"],
-                rate_bpp=8 * streams["bytes_total"] / self.pixels_total,
-                ap=ap.ap if ap else None, ap50=ap.ap50 if ap else None, ap_per_class=ap.per_class if ap else {},
-                psnr_db=figures["psnr_db"], ms_ssim=figures["ms_ssim"], encode_s=streams["encode_s"],
-                decode_s=figures["decode_s"], predict_s=figures["predict_s"], seed=self.seed,
-                encode_threads=streams.get("threads"), decode_threads=figures.get("threads"),
-                content=self.content, weights=weights_hash(codec), model_weights=self.model_hash,
-                settings=self.record_settings(codec, task), versions=self.versions,
-            ))  # fmt: skip
-        return records
+    # --- what is there ----------------------------------------------------------------------------------------------
+    def stream_note(self, codec: Any) -> dict[str, Any] | None:
+        """What was noted of the streams, where all of them lie there with the bytes noted."""
+        folder, settings = self.place("streams", codec), self.stream_settings(codec)
+        note = read_note(folder / "point.json", settings)
+        if note is None and self.cache.has("streams", settings):
+            shutil.rmtree(folder, ignore_errors=True)  # what lies there is of other settings
+            self.cache.fetch("streams", settings, folder)
+            note = read_note(folder / "point.json", settings)
+        try:
+            there = note is not None and all(
+                stream.path.stat().st_size == note["bytes"][stream.key] for stream in self.streams(codec)
+            )
+        except (OSError, KeyError):
+            return None
+        return note if there else None
+
+    def look_note(self, codec: Any, tested: Tested | None) -> dict[str, Any] | None:
+        """What was noted when a model (None: the measures of fidelity) looked at the decoded pictures for its tasks."""
+        name, settings = kept.file_name(tested.name) if tested else "none", self.look_settings(codec, tested)
+        folder = self.place("predictions", codec)
+        note = read_note(folder / f"{name}.figures.json", settings)
+        if note is None and tested is not None and self.cache.fetch("predictions", settings, folder):
+            note = read_note(folder / f"{name}.figures.json", settings)
+        if note is not None and tested is not None and not set(tested.tasks) <= set(note["tasks"]):
+            return None  # the model was not asked for all of them then
+        return note
+
+    def plan(self, codec: Any, wanted: Iterable[Tested] = ()) -> Plan:
+        """What is to be done so that the point's streams, fidelity and the wanted models' predictions are there."""
+        names = {tested.name for tested in wanted}
+        encode = self.stream_note(codec) is None
+        fidelity = encode or self.look_note(codec, None) is None
+        models = tuple(i for i, tested in enumerate(self.tested) if tested.name in names
+                       and (encode or self.look_note(codec, tested) is None))  # fmt: skip
+        if encode:
+            shutil.rmtree(self.place("streams", codec), ignore_errors=True)
+        return Plan(codec, self.streams(codec), encode, fidelity, models)
+
+    # --- doing it ---------------------------------------------------------------------------------------------------
+    def encode(self, codec: Any) -> dict[str, Any]:
+        """Write every stream, unless they are there; their note."""
+        note = self.stream_note(codec)
+        if note is not None:
+            return note
+        shutil.rmtree(self.place("streams", codec), ignore_errors=True)
+        streams = self.streams(codec)
+        encode_s = 0.0
+        for stream in progress(streams, len(streams), f"{label(codec.name, codec.quality)} encode"):
+            encode_s += encode(codec, stream)
+        sizes = {stream.key: stream.path.stat().st_size for stream in streams}
+        return self._note_streams(codec, streams, sizes, encode_s, threads_of(codec), False)
+
+    def _note_streams(
+        self, codec: Any, streams: Iterable[Coded], sizes: dict[str, int], encode_s: float, threads: int, overlap: bool
+    ) -> dict[str, Any]:
+        pixels = {stream.key: sum(item.width * item.height for item in stream.items) for stream in streams}
+        clips = {stream.key: [item.id for item in stream.items] for stream in streams if stream.rate is not None}
+        settings = self.stream_settings(codec)
+        note = write_note(
+            self.place("streams", codec) / "point.json", settings, encode_s=encode_s, threads=threads,
+            overlapped=overlap, bytes_total=sum(sizes.values()), bytes=sizes, pixels=pixels,
+            **({"sequences": clips} if clips else {}),
+        )  # fmt: skip
+        if codec.name != CEILING:  # large, and as quickly written as copied
+            self.cache.store("streams", settings, self.place("streams", codec))
+        return note
+
+    def finish(self, plan: Plan, rows: Iterable[Row], watchers: dict[str, list[Any]] | None = None) -> None:
+        """Write down what a pass tells. watchers: model name -> evaluators, which are given its predictions at once."""
+        codec, watchers = plan.codec, watchers or {}
+        looking = [self.tested[i] for i in plan.models]
+        folder, sizes, measured = self.place("predictions", codec), dict[str, int](), list[Row]()
+        encode_s, predict_s = 0.0, [0.0] * len(looking)
+        with ExitStack() as stack:
+            writers = [stack.enter_context(kept.Writer(folder, tested.name)) for tested in looking]
+            for row in rows:
+                if row.stream_bytes:
+                    sizes[row.key], encode_s = row.stream_bytes, encode_s + row.encode_s
+                for i, found in enumerate(row.found):
+                    predict_s[i] += row.predict_s[i]
+                    writers[i].add(row.item, found)
+                    for evaluator in watchers.get(looking[i].name, ()):
+                        evaluator.process(row.item, None, None, found.prediction())
+                measured.append(_light(row))
+        if plan.encode:
+            self._note_streams(codec, plan.streams, sizes, encode_s, measured[0].threads, self.overlapped)
+        if plan.fidelity:
+            self._note_fidelity(codec, measured, sizes)
+        for tested, seconds in zip(looking, predict_s, strict=True):
+            settings, name = self.look_settings(codec, tested), kept.file_name(tested.name)
+            write_note(folder / f"{name}.figures.json", settings, tasks=tested.gives, predict_s=seconds,
+                       overlapped=self.overlapped)  # fmt: skip
+            self.cache.store("predictions", settings, folder, f"{name}.*")
+
+    def _note_fidelity(self, codec: Any, rows: list[Row], sizes: dict[str, int]) -> None:
+        from eval.metrics.fidelity import FidelityScores
+
+        folder = self.place("predictions", codec)
+        folder.mkdir(parents=True, exist_ok=True)
+        scores = FidelityScores([row.item.id for row in rows], [row.psnr_db or 0.0 for row in rows],
+                                [row.ms_ssim or 0.0 for row in rows])  # fmt: skip
+        scores.save(folder / "none.fidelity.npz")
+        write_note(
+            folder / "none.figures.json", self.look_settings(codec, None),
+            decode_s=sum(row.decode_s for row in rows), threads=rows[0].threads, overlapped=self.overlapped,
+            sample_bytes={str(i): sizes[str(i)] for i in sorted(self.sampled) if str(i) in sizes}, **scores.figures(),
+        )  # fmt: skip
 
 
-class Records:
-    """records.jsonl and records.csv of a run, written as points finish."""
-
-    def __init__(self, folder: Path, resume: bool) -> None:
-        self.jsonl, self.csv = folder / "records.jsonl", folder / "records.csv"
-        self.all: list[Record] = []
-        if self.jsonl.exists():
-            if not resume:
-                raise ValueError(f"{folder}: holds records already; add --resume to go on, or choose another -o")
-            self.all = read_jsonl(self.jsonl)
-
-    def check(self, content: str, pictures: int) -> None:
-        """ValueError where records of other pictures or labels are here: one folder holds curves of one content."""
-        others = [record for record in self.all if record.content != content]
-        if others:
-            old = others[0]
-            raise ValueError(f"{self.jsonl}: its records are of other pictures or labels ({old.pictures} pictures, "
-                             f"content {old.content or 'unknown'}) than asked for ({pictures} pictures, "
-                             f"content {content}); choose another -o")  # fmt: skip
-
-    def settings(self) -> set[str]:
-        """The hashes of the points that are done."""
-        return {record.settings for record in self.all}
-
-    def add(self, new: list[Record]) -> None:
-        """Append a point; one that has the same place in the folder, with other settings, is replaced."""
-        names = {_key(record) for record in new}
-        kept = [record for record in self.all if _key(record) not in names]
-        if len(kept) == len(self.all):
-            append_jsonl(self.jsonl, new)
-        else:
-            write_text(self.jsonl, "".join(to_json(record) + "\n" for record in kept + new))
-        self.all = kept + new
-        write_text(self.csv, csv_text(self.all))
-
-
-def _key(record: Record) -> tuple[Any, ...]:
-    return record.codec, record.quality, record.task, record.model
-
-
-def read_note(path: Path, settings: str) -> dict[str, Any] | None:
-    """A half's note, if it is there, whole, and of the same settings."""
-    try:
-        note = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return note if isinstance(note, dict) and note.get("settings") == settings else None
+def _light(row: Row) -> Row:
+    """The row without what was found, of which there may be much."""
+    return Row(row.item, row.key, row.stream_bytes, row.encode_s, row.decode_s, row.threads, row.psnr_db, row.ms_ssim,
+               row.predict_s, ())  # fmt: skip
