@@ -94,6 +94,13 @@ def _tasks(stem: str) -> tuple[str, ...]:
     return ("detection", *next((tasks for part, tasks in more.items() if part in stem), ()))
 
 
+def _trained_on(zoo: str) -> str:
+    folder, _, name = zoo.partition("/")
+    others = {"Cityscapes": "Cityscapes", "PascalVOC": "Pascal VOC", "LVIS": "LVIS"}
+    other = next((data_set for start, data_set in others.items() if folder.startswith(start)), None)
+    return other or ("COCO train2017" + (", persons only" if "keypoint" in name else " (photographs)"))
+
+
 class Detectron2Model:
     """`TaskModel` around a network of Detectron2. The weights are read, or fetched, at the first use.
 
@@ -108,6 +115,8 @@ class Detectron2Model:
         self.name, self.recipe, self.tasks, self.batch = name, recipe, tasks, batch
         self.score_threshold, self._device = score_threshold, device
         self._weights, self._zoo, self._network = weights, zoo, None
+        self.files: tuple[Path, ...] = ()  # what identifies the model; known once the weights are read
+        self.note = "" if weights is not None or zoo is None else f"trained on {_trained_on(zoo)}"
 
     @property
     def categories(self) -> dict[int, str] | None:
@@ -128,6 +137,7 @@ class Detectron2Model:
                     if hasattr(module, "test_score_thresh"):  # box predictors, each stage of a cascade; RetinaNet
                         module.test_score_thresh = self.score_threshold
             self._network = network
+            self.files = (Path(path), *(() if self.recipe.trusted else (self.recipe.path,)))
         return self._network
 
     def losses(self, pictures: Sequence[np.ndarray], annotations: Sequence[Sequence[dict[str, Any]]],

@@ -121,7 +121,17 @@ def test_a_batch_finds_what_single_pictures_give(shared: Path, weights) -> None:
         assert (near < 2).mean() > 0.9
 
 
-def test_keypoints_and_the_lazy_configurations_run(shared: Path, weights) -> None:
+def test_where_nothing_is_found_the_shapes_stay(shared: Path, weights) -> None:
+    _, path = weights(PANOPTIC, shared)
+    model = build(f"detectron2:{PANOPTIC}@1", path)
+    found = model.predict([np.full((64, 80, 3), 128, np.uint8)])[0]
+    shapes = {key: found[key].shape for key in ("boxes", "scores", "labels", "masks", "panoptic", "semantic")}
+    assert shapes == {"boxes": (0, 4), "scores": (0,), "labels": (0,), "masks": (0, 64, 80), "panoptic": (64, 80),
+                      "semantic": (64, 80)}  # fmt: skip
+    assert not any(segment["isthing"] for segment in found["segments"])
+
+
+def test_keypoints_lie_in_the_picture(shared: Path, weights) -> None:
     picture = photographs(shared, 1)[0]
     model, _ = weights(KEYPOINTS, shared)
     found = model.predict([picture])[0]
@@ -140,6 +150,7 @@ def test_a_configuration_of_ones_own(tmp_path: Path, shared: Path, weights) -> N
     model = build(f"detectron2:{mine}@0", path)
     assert (model.tasks, model.name) == (("detection",), f"detectron2:{mine}@0")
     assert len(model.predict(photographs(shared, 1))[0]["boxes"]) > 50
+    assert model.files == (path, mine)  # type: ignore[attr-defined]
     mine.write_text(f'_BASE_: "{root / FASTER}.yaml"\nMODEL:\n  ROI_HEADS:\n    NUM_CLASSES: 3\n')
     model = build(f"detectron2:{mine}", path)
     assert model.categories is None  # type: ignore[attr-defined]

@@ -48,6 +48,8 @@ def test_without_the_package_one_line_says_how_to_install_it(monkeypatch) -> Non
 def test_building_reads_nothing_and_knows_the_tasks() -> None:
     model = build(f"detectron2:{R50}")
     assert (model.name, model.tasks) == (f"detectron2:{R50}", ("detection",))
+    assert (model.note, model.files) == ("trained on COCO train2017 (photographs)", ())
+    assert build(f"detectron2:{R50}", weights="mine.pkl").note == ""
     assert build(f"detectron2:{R50}.yaml").tasks == ("detection",)
     assert build(f"detectron2:{R50}@0.25").score_threshold == 0.25
     assert build("detectron2:new_baselines/a", weights="w.pkl").tasks == ("detection",)
