@@ -57,6 +57,8 @@ MODELS: dict[str, Callable[..., TaskModel]] = {
 
 FAMILIES: dict[str, str] = {
     "detectron2": "eval.models.detectron2_zoo",
+    "onnx": "eval.models.onnx",
+    "yolo": "eval.models.yolo",
 }
 """prefix -> module with build(rest, weights=None) -> TaskModel and names() -> tuple[str, ...]; imported when needed"""
 
