@@ -17,7 +17,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,13 +105,14 @@ class Detectron2Model:
     """`TaskModel` around a network of Detectron2. The weights are read, or fetched, at the first use.
 
     zoo: the name under which the zoo has weights. score_threshold: None is the configuration's (.05). device: None is
-    "cuda" where there is one. batch: pictures that go through the network together; with more than one, the padding to
-    the largest of them changes the last digits, so the default is one.
+    "cuda" where there is one. batch: pictures that go through the network together, padded to the largest of them,
+    which changes the last digits; None: alone on a CPU, where nothing is gained otherwise, on a GPU with others of
+    their size.
     """
 
     def __init__(self, name: str, recipe: Recipe, tasks: tuple[str, ...], weights: str | os.PathLike | None = None,
                  zoo: str | None = None, score_threshold: float | None = None, device: str | None = None,
-                 batch: int = 1) -> None:  # fmt: skip
+                 batch: int | None = None) -> None:  # fmt: skip
         self.name, self.recipe, self.tasks, self.batch = name, recipe, tasks, batch
         self.score_threshold, self._device = score_threshold, device
         self._weights, self._zoo, self._network = weights, zoo, None
@@ -155,8 +156,9 @@ class Detectron2Model:
         training = network.training
         network.eval()
         try:
-            for start in range(0, len(pictures), max(self.batch, 1)):
-                inputs = [self.input(picture)[0] for picture in pictures[start : start + max(self.batch, 1)]]
+            batch = self.batch or (1 if network.device.type == "cpu" else len(pictures))
+            for together in groups([picture.shape for picture in pictures], batch, self.batch is not None):
+                inputs = [self.input(picture)[0] for picture in pictures[together]]
                 with torch.no_grad(), torch.autocast(network.device.type, enabled=False):
                     results += [prediction(output, self.recipe.ids) for output in network(inputs)]
         finally:
@@ -188,6 +190,15 @@ class Detectron2Model:
         except RuntimeError:
             raise ValueError(f"{self.name}: the zoo has no weights for it; name yours with "
                              "--model-weights FILE") from None
+
+
+def groups(shapes: Sequence[tuple[int, ...]], batch: int, mixed: bool) -> Iterator[slice]:
+    """Neighbours that go through together: at most `batch`, and unless `mixed` of one shape."""
+    start = 0
+    for i in range(1, len(shapes) + 1):
+        if i == len(shapes) or i - start == batch or (not mixed and shapes[i] != shapes[start]):
+            yield slice(start, i)
+            start = i
 
 
 def prediction(output: dict[str, Any], ids: Ids) -> dict[str, Any]:

@@ -193,6 +193,17 @@ def test_offline_one_line_names_address_and_place(tmp_path, monkeypatch) -> None
     assert "--model-weights" in told
 
 
+@pytest.mark.parametrize(("batch", "mixed", "sizes"), [
+    (1, False, [1] * 6), (1, True, [1] * 6), (6, False, [2, 1, 3]), (2, False, [2, 1, 2, 1]), (4, True, [4, 2]),
+])  # fmt: skip
+def test_pictures_go_through_together_as_they_may(batch: int, mixed: bool, sizes: list[int]) -> None:
+    shapes = [(4, 6, 3)] * 2 + [(6, 4, 3)] + [(4, 6, 3)] * 3
+    slices = list(detectron2_zoo.groups(shapes, batch, mixed))
+    assert [len(shapes[part]) for part in slices] == sizes
+    assert [i for part in slices for i in range(6)[part]] == list(range(6))
+    assert list(detectron2_zoo.groups([], batch, mixed)) == []
+
+
 class Instances(SimpleNamespace):
     def to(self, device):
         return self
