@@ -134,6 +134,7 @@ def evaluate(
         write_text(output / "config.yaml", yaml_of(settings))
         note = {"settings": dataclasses.asdict(settings), "content": content, "pictures": len(dataset),
                 "refused": refusals.items, "categories": dataset.categories, "models": about(tested),
+                "panoptic_categories": dataset.panoptic.categories if dataset.panoptic else {},
                 "engine": dataclasses.asdict(engine), **origin}  # fmt: skip
         write_text(output / "run.json", json.dumps(note, indent=1))
         loop = Loop(bench, records, settings, engine, refusals)

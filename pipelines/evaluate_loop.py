@@ -20,7 +20,7 @@ from pipelines.evaluate_models import prove
 from pipelines.evaluate_plan import Settings
 from pipelines.matching import match
 from pipelines.passes import Job, Row, Unit, run, worker
-from pipelines.points import Bench, Plan, Tested
+from pipelines.points import CEILING, Bench, Plan, Tested
 from pipelines.results import Records
 from pipelines.run.batch import EXPECTED, Refusals
 from pipelines.run.engines import WorkerDied, spread
@@ -68,6 +68,7 @@ class Loop:
                 self.refusals.add(name, error)
             else:
                 print(f"{name:<20} {_line(new)}")
+                self._tell_blind(new)
                 measured.append(codec)
             finally:
                 share.drain()
@@ -102,6 +103,16 @@ class Loop:
         new = self.scorer.records(plan.codec, wanted, watchers)
         self.records.add(new)
         return new
+
+    def _tell_blind(self, new: list[Record]) -> None:
+        """Warn of a model that finds nothing even in the uncompressed pictures: its curves mean nothing."""
+        for record in new if new[0].codec == CEILING else []:
+            value = record.metrics.get(PRIMARY[record.task])
+            if record.model and value is not None and value < 1:
+                tested = next(each for each in self.bench.tested if each.name == record.model)
+                note = getattr(tested.model, "note", "")
+                print(f"warning: {record.model} fails at {record.task} on the uncompressed pictures already"
+                      + (f" ({note})" if note else ""), file=sys.stderr)  # fmt: skip
 
     def _parts(self, units: list[tuple[Plan, Unit]]) -> Iterator[Part]:
         """The rows of each unit, in order."""

@@ -5,7 +5,6 @@ A model that `vcm finetune` made says in its weights on what: the record's proto
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections.abc import Iterable
@@ -18,8 +17,7 @@ from eval.datasets import Dataset
 from pipelines.evaluate_data import categories_of
 from pipelines.evaluate_plan import Settings
 from pipelines.passes import ask
-from pipelines.points import Tested
-from pipelines.run.provenance import sha256_file
+from pipelines.tested import Tested, hash_files
 
 TUNED = "vcm.fine-tuned"  # the key of a weights file's metadata that says on what it was tuned, as JSON
 
@@ -40,7 +38,7 @@ def tested_models(settings: Settings, dataset: Dataset) -> tuple[Tested, ...]:
         if any(model.name == other.name for other in found):
             raise ValueError(f"--model {spec}: is there twice; give other weights of it a run of their own")
         protocol = _protocol(settings, spec, weights)
-        found.append(Tested(ask(model, chosen), chosen, _hash(spec, weights), protocol, spec, weights))
+        found.append(Tested(ask(model, chosen), chosen, _hash(model, spec, weights), protocol, spec, weights))
     for task in tasks:
         if not any(task in tested.tasks for tested in found):
             raise ValueError(f"--task {task}: no --model here does it; see `vcm models`")
@@ -95,15 +93,12 @@ def _protocol(settings: Settings, spec: str, weights: str | None) -> str:
     return "frozen" if settings.pseudo_labels is None else "pseudo-labels"
 
 
-def _hash(spec: str, weights: str | None) -> str:
-    """SHA-256 of the weights; of the files' hashes where there are several; "" where they are no file known here."""
+def _hash(model: Any, spec: str, weights: str | None) -> str:
+    """SHA-256 of the model's files as far as they are known before it is loaded, else ""."""
     from eval.models.weights import SHIPPED
 
     named = [Path(path) for path in (weights, spec.partition(":")[2]) if path]
-    if weights is None:
-        named.append(SHIPPED / f"{spec}.safetensors")
-    hashes = [sha256_file(path) for path in named if path.is_file()]
-    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest() if hashes else ""
+    return hash_files(getattr(model, "files", ()) or named or [SHIPPED / f"{spec}.safetensors"])
 
 
 def _warnings(tested: Tested, dataset: Dataset) -> list[str]:

@@ -22,10 +22,11 @@ import numpy as np
 
 from eval.datasets import Item, frames
 from eval.metrics import ms_ssim, psnr_db
+from pipelines.codecs import is_anchor
 from pipelines.kept import Kept, keep
 from pipelines.media import write_picture
 from pipelines.run.atomic import write_bytes
-from pipelines.run.batch import EXPECTED, telling_memory
+from pipelines.run.batch import EXPECTED, one_line, telling_memory
 from pipelines.run.engines import ahead
 
 T = TypeVar("T")
@@ -110,7 +111,7 @@ def worker(job: Job) -> Callable[[Unit], list[Row] | Exception]:
         try:
             return list(run(unit, build_codec(name, quality, weights=weights), models, job))
         except EXPECTED as error:
-            return type(error)(str(error)) if isinstance(error, ValueError | ImportError) else OSError(str(error))
+            return ValueError(one_line(error))  # of no class that another process might not have
 
     return work
 
@@ -213,8 +214,17 @@ def encode(codec: Any, stream: Coded, original: np.ndarray | None = None) -> flo
 
 
 def encode_clip(codec: Any, pictures: Iterator[np.ndarray], rate: Fraction) -> bytes:
-    """A clip's bytes; a tick a frame."""
+    """A clip's bytes; a tick a frame for ours."""
+    if is_anchor(codec.name):
+        return codec.encode_clip(pictures, rate)
     return codec.encode_clip(((picture, tick) for tick, picture in enumerate(pictures)), 1 / rate)
+
+
+def decode_clip(codec: Any, data: bytes, count: int) -> Iterator[np.ndarray]:
+    """The frames of a clip's bytes, in order."""
+    if is_anchor(codec.name):
+        return iter(codec.decode_clip(data))
+    return (frame for frame, _ in codec.decode_clip(data, 0, count))
 
 
 def _decoded_picture(stream: Coded, codec: Any, original: np.ndarray | None, encode_s: float) -> Iterator[_Frame]:
@@ -228,11 +238,11 @@ def _decoded_picture(stream: Coded, codec: Any, original: np.ndarray | None, enc
 def _decoded_clip(stream: Coded, codec: Any, compare: bool, encode_s: float) -> Iterator[_Frame]:
     data = stream.path.read_bytes()
     originals: Iterator[Any] = frames(stream.items) if compare else itertools.repeat(None)
-    source = iter(codec.decode_clip(data))
+    source = decode_clip(codec, data, len(stream.items))
     size = len(data)
     for number, (item, original) in enumerate(zip(stream.items, originals)):  # noqa: B905  the second may be endless
         start = time.perf_counter()
-        frame, _ = next(source, (None, None))
+        frame = next(source, None)
         decode_s = time.perf_counter() - start
         if frame is None:
             raise ValueError(f"{stream.path}: decodes to {number} frames, not {len(stream.items)}")

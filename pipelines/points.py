@@ -28,32 +28,18 @@ from pipelines.codecs import label, weights_hash
 from pipelines.notes import fingerprint, read_note, write_note
 from pipelines.passes import Coded, Row, Unit, encode, threads_of
 from pipelines.run.progress import progress
+from pipelines.tested import Tested, hash_of
 
 __all__ = ["Bench", "Plan", "Tested", "fingerprint"]
 RATE = Fraction(25)  # of sequences that do not say theirs
+LOOKING = ("torch", "torchvision", "detectron2", "onnxruntime", "ultralytics")  # libraries that models come from
 SHARD = 32  # pictures a worker does at once, about
 CEILING = "uncompressed"
 
 
-@dataclass(frozen=True)
-class Tested:
-    """A task model that looks at the pictures, and what is asked of it. hash: of its weights, "" where unknown."""
-
-    model: Any
-    tasks: tuple[str, ...]
-    hash: str = ""
-    protocol: str = "frozen"  # one of eval.records.PROTOCOLS
-    spec: str = ""  # what builds it in a worker
-    weights: str | None = None
-
-    @property
-    def name(self) -> str:
-        return self.model.name
-
-    @property
-    def gives(self) -> tuple[str, ...]:
-        """The tasks that its predictions serve: all that it does, or those asked where it can do less."""
-        return self.tasks if hasattr(self.model, "wanted") else (*self.model.tasks, *self.tasks)
+def identity(codec: Any) -> str:
+    """What else decides a codec's streams: the command line of an external encoder."""
+    return str(getattr(codec, "identity", "") or getattr(codec, "command", "") or "")
 
 
 @dataclass(frozen=True)
@@ -139,14 +125,14 @@ class Bench:
         """Hash of what decides the streams."""
         libraries = {name: self.versions.get(name) for name in ("av", "pillow", "torch", "compressai", "constriction")}
         return fingerprint(content=self.content, codec=label(codec.name, codec.quality),
-                           identity=getattr(codec, "identity", ""), weights=weights_hash(codec),
+                           identity=identity(codec), weights=weights_hash(codec),
                            libraries=libraries)  # fmt: skip
 
     def look_settings(self, codec: Any, tested: Tested | None) -> str:
         """Hash of what decides what a model finds in the decoded pictures; None: their fidelity and samples."""
         if tested is None:
             return fingerprint(streams=self.stream_settings(codec), samples=self.samples)
-        libraries = {name: self.versions.get(name) for name in ("torch", "torchvision", "detectron2", "onnxruntime")}
+        libraries = {name: self.versions.get(name) for name in LOOKING}
         return fingerprint(streams=self.stream_settings(codec), model=[tested.name, tested.hash], libraries=libraries)
 
     def record_settings(self, codec: Any, task: str, tested: Tested | None) -> str:
@@ -215,7 +201,7 @@ class Bench:
         settings = self.stream_settings(codec)
         note = write_note(
             self.place("streams", codec) / "point.json", settings, encode_s=encode_s, threads=threads,
-            overlapped=overlap, bytes_total=sum(sizes.values()), bytes=sizes, pixels=pixels,
+            overlapped=overlap, bytes_total=sum(sizes.values()), bytes=sizes, pixels=pixels, command=identity(codec),
             **({"sequences": clips} if clips else {}),
         )  # fmt: skip
         if codec.name != CEILING:  # large, and as quickly written as copied
@@ -246,7 +232,7 @@ class Bench:
         for tested, seconds in zip(looking, predict_s, strict=True):
             settings, name = self.look_settings(codec, tested), kept.file_name(tested.name)
             write_note(folder / f"{name}.figures.json", settings, tasks=tested.gives, predict_s=seconds,
-                       overlapped=self.overlapped)  # fmt: skip
+                       overlapped=self.overlapped, weights=hash_of(tested))  # fmt: skip
             self.cache.store("predictions", settings, folder, f"{name}.*")
 
     def _note_fidelity(self, codec: Any, rows: list[Row], sizes: dict[str, int]) -> None:

@@ -122,7 +122,7 @@ class Scorer:
             decode_s=looked["decode_s"], predict_s=seen.get("predict_s"), seed=bench.seed,
             protocol=tested.protocol if tested else "frozen",
             encode_threads=streams["threads"], decode_threads=looked["threads"], content=bench.content,
-            weights=weights_hash(codec), model_weights=tested.hash if tested else "",
+            weights=weights_hash(codec), model_weights=seen.get("weights", ""),
             settings=bench.record_settings(codec, task, tested), versions=bench.versions, metrics=figures,
             per_class=per_class, per_sequence=self._sequences(streams, scores),
             overlapped=any(note.get("overlapped", False) for note in (streams, looked, seen)),

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("vcm", "torch", "torchvision", "numpy", "compressai", "constriction", "av", "pillow",
-            "opencv-python-headless", "pycocotools", "scikit-image", "segment-anything")  # fmt: skip
+            "opencv-python-headless", "pycocotools", "scikit-image", "segment-anything", "detectron2", "onnxruntime",
+            "ultralytics")  # fmt: skip
 
 
 def provenance() -> dict[str, Any]:
