@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +23,7 @@ class Recipe:
     @cached_property
     def config(self) -> Any:
         """CfgNode or DictConfig; ValueError, one line, when the file is no configuration."""
+        _quieten()
         if self.lazy:
             from detectron2.config import LazyConfig
 
@@ -91,6 +94,13 @@ class Recipe:
             sets = list(self.config.DATASETS.TEST)
             classes = int((model.RETINANET if model.META_ARCHITECTURE == "RetinaNet" else model.ROI_HEADS).NUM_CLASSES)
         return _ids(sets[0] if sets else "", classes, "semantic" in self.tasks, "detection" in self.tasks)
+
+
+def _quieten() -> None:
+    """Detectron2 is older than the torch it runs on, which tells users about it; they can do nothing."""
+    for message in ("torch.meshgrid: in an upcoming release", "`torch.jit.script` is deprecated"):
+        warnings.filterwarnings("ignore", message)
+    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)

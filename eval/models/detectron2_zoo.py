@@ -17,6 +17,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -181,7 +182,9 @@ class Detectron2Model:
 
     def _url(self) -> str:
         try:
-            from detectron2.model_zoo import get_checkpoint_url
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of pkg_resources, about itself
+                from detectron2.model_zoo import get_checkpoint_url
         except ImportError as error:  # pkg_resources left setuptools
             raise ImportError(f"{self.name}: Detectron2's model zoo does not import ({error}): pip install "
                               "'setuptools<81', or name the weights with --model-weights FILE") from None
