@@ -35,6 +35,8 @@ class Recipe:
             config.merge_from_file(str(self.path), allow_unsafe=self.trusted)
         except Exception as error:  # yaml, yacs and fvcore each have their own
             reason = " ".join(str(error).split())[:160]
+            if "python/" in reason:  # as in the zoo's Base-RetinaNet.yaml
+                reason = "it, or its base, holds Python to be run; write the values out instead"
             raise ValueError(f"{self.path}: no configuration of Detectron2 ({reason})") from None
         return config
 
@@ -97,10 +99,12 @@ class Recipe:
 
 
 def _quieten() -> None:
-    """Detectron2 is older than the torch it runs on, which tells users about it; they can do nothing."""
+    """Detectron2 is older than the torch it runs on, which tells users about it; they can do nothing. Nor about the
+    zoo's configurations that hold Python."""
     for message in ("torch.meshgrid: in an upcoming release", "`torch.jit.script` is deprecated"):
         warnings.filterwarnings("ignore", message)
-    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
+    for name in ("torch.fx._symbolic_trace", "fvcore.common.config"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,7 @@ def test_a_configuration_of_ones_own(tmp_path: Path, shared: Path, weights) -> N
     with pytest.raises(ValueError, match="no configuration of Detectron2"):
         build(f"detectron2:{mine}", path)
     mine.write_text('MODEL: !!python/object/apply:os.system ["false"]\n')
-    with pytest.raises(ValueError, match="no configuration of Detectron2"):
+    with pytest.raises(ValueError, match="holds Python to be run"):
         build(f"detectron2:{mine}", path)
 
 
