@@ -9,7 +9,7 @@ class with those three methods in a file here, and its line in `TASKS`.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 from eval.datasets.base import Dataset, Item
@@ -43,13 +43,20 @@ TASKS = {  # task -> module, and what is called there with (task, dataset)
     "detection": _PRECISION,
     "instances": _PRECISION,
     "keypoints": _PRECISION,
+    "panoptic": ("eval.evaluators.panoptic", "PanopticQuality"),
+    "semantic": ("eval.evaluators.semantic", "Semantic"),
     "fidelity": ("eval.evaluators.fidelity", "Fidelity"),
 }
 
 
-def build(task: str, dataset: Dataset) -> Evaluator:
-    """The evaluator of a task on a data set; ValueError, one line: unknown, or the data set has no such labels."""
+def build(task: str, dataset: Dataset, known: Collection[int] | None = None) -> Evaluator:
+    """The evaluator of a task on a data set; ValueError, one line: unknown, or the data set has no such labels.
+
+    known: category ids that the task model can name, where it says so. Of semantic maps the others are left out of the
+    mean; AP and PQ keep to COCO's rules, by which every labelled class counts.
+    """
     if task not in TASKS:
         raise ValueError(f"{task}: no such task; known: {', '.join(TASKS)}")
     module, name = TASKS[task]
-    return getattr(importlib.import_module(module), name)(task, dataset)
+    options = {"known": known} if task == "semantic" else {}
+    return getattr(importlib.import_module(module), name)(task, dataset, **options)

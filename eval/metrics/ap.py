@@ -81,6 +81,9 @@ class Labels:
         self.truth, self.task = truth, task
         self.field = RULES[task].field
         self.category_ids = sorted(row["id"] for row in truth.dataset["categories"])
+        if task == "keypoints":  # merged annotations: classes of which no keypoints are known have no AP of them
+            named = {row["id"] for row in truth.dataset["categories"] if row.get("keypoints")}
+            self.category_ids = [category for category in self.category_ids if category in named or not named]
         names = {row["id"]: str(row["name"]) for row in truth.dataset["categories"]}
         self.class_names = [names[category] for category in self.category_ids]
         rows = truth.dataset["annotations"]

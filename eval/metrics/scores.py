@@ -34,6 +34,8 @@ PRIMARY = {
 
 KINDS = {  # what a file holds -> module and class that read it
     "ap": ("eval.metrics.ap_scores", "ApScores"),
+    "pq": ("eval.metrics.pq", "PqScores"),
+    "semantic": ("eval.metrics.semantic", "SemanticScores"),
     "fidelity": ("eval.metrics.fidelity", "FidelityScores"),
 }
 VERSION = 1
