@@ -89,11 +89,12 @@ def draw(rows: list[dict[str, float | str]], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    from eval.plots import style  # a codec has one colour, here and in reports
+
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     names = list(dict.fromkeys(str(row["codec"]).split(":")[0] for row in rows))
-    for name, colour, mark in zip(
-        names, ("#0072B2", "#E69F00", "#000000", "#009E73", "#CC79A7", "#56B4E9"), "osD^vP", strict=False
-    ):
+    for name in names:
+        colour, mark = style(name, names)
         points = sorted(
             (float(r["rate_bpp"]), 100 * float(r["ap50"]) / float(r["ap50_uncompressed"]))
             for r in rows

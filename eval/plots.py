@@ -1,17 +1,23 @@
 """Curves of accuracy and fidelity against rate, for paper (PNG, SVG) and for pages in light and dark.
 
+    raw points: markers      line: what BD figures integrate (isotonic), else through the points      band: 95 %
+
 Colours are told apart with every common colour blindness (after Okabe and Ito, darkened or lightened until they
-stand out on white and on near-black alike), and every codec has a marker of its own besides.
+stand out on white and on near-black alike), and every codec has a marker of its own besides. `STYLES` is the one
+place of them: pages, plots and benchmarks ask `style`.
 """
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,22 +30,27 @@ STYLES = {  # codec -> colour, marker
     "webp": ("#b98a00", "D"),
     "jpeg": ("#84878c", "P"),
     "x264": ("#46a6d8", "X"),
+    "vvenc": ("#6b8f1a", "*"),
+    "vtm": ("#8d6748", "d"),
 }
-OTHERS = [("#8a63c9", "<"), ("#6b8f1a", ">"), ("#b0593c", "h"), ("#3f8f9c", "p")]
+OTHERS = [("#8a63c9", "<"), ("#3f8f9c", "p"), ("#b0593c", "h"), ("#5a7fc4", ">")]
 THEMES = {  # ink, grid, paper
     "light": ("#1c2127", "#dfe3e8", "#ffffff"),
     "dark": ("#e4e7eb", "#353b44", "#15191e"),
 }
 RATE = "rate (bits per pixel)"
+UNCOMPRESSED = "uncompressed (24 bpp)"
 WIDE = 6.0  # a rate range of more than this factor is drawn on a logarithmic axis
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One codec's points (rate_bpp, value), in any order; where the panel has another `across`, of that."""
+    """One codec's raw points (rate_bpp, value), in any order; where the panel has another `across`, of that."""
 
     name: str
     points: tuple[tuple[float, float], ...]
+    line: tuple[tuple[float, float], ...] = ()  # drawn thin instead of a line through the points
+    band: tuple[tuple[float, float, float], ...] = ()  # (rate_bpp, low, high)
 
 
 @dataclass(frozen=True)
@@ -62,29 +73,36 @@ def style(name: str, names: Sequence[str]) -> tuple[str, str]:
     return OTHERS[unknown.index(name) % len(OTHERS)]
 
 
-def draw(panels: Sequence[Panel], theme: str = "light") -> Figure:
-    """A figure of panels side by side, with one legend above them, outside of the axes."""
+def names_of(panels: Iterable[Panel]) -> list[str]:
+    """The codecs of these panels, in order, each once."""
+    return list(dict.fromkeys(curve.name for panel in panels for curve in panel.curves))
+
+
+def draw(panels: Sequence[Panel], theme: str = "light", names: Sequence[str] = (), legend: bool = True) -> Figure:
+    """A figure of panels side by side, with one legend above them, outside of the axes.
+
+    names: every codec of the page or paper that the figure is for, so that each keeps its colour from figure to figure.
+    """
     from matplotlib.figure import Figure
 
     ink, grid, paper = THEMES[theme]
-    names = list(dict.fromkeys(curve.name for panel in panels for curve in panel.curves))
+    names = names or names_of(panels)
     rates = [rate for panel in panels if panel.across == RATE for curve in panel.curves for rate, _ in curve.points]
     logarithmic = bool(rates) and max(rates) > WIDE * min(rates)
-    figure = Figure(figsize=(4.6 * len(panels), 3.9), layout="constrained", facecolor=paper)
+    figure = Figure(figsize=(4.6 * len(panels), 3.9 if legend else 3.4), layout="constrained", facecolor=paper)
     handles: dict[str, Any] = {}
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         if panel.ceiling is not None:
             line = axes.axhline(panel.ceiling, color=ink, linestyle=(0, (5, 3)), linewidth=1.1, zorder=1)
-            handles.setdefault("uncompressed (24 bpp)", line)
+            handles.setdefault(UNCOMPRESSED, line)
         for curve in panel.curves:
-            colour, marker = style(curve.name, names)
-            x, y = zip(*sorted(curve.points), strict=True)
-            (line,) = axes.plot(x, y, color=colour, marker=marker, markersize=6.5, linewidth=1.7, zorder=3,
-                                markeredgecolor=paper, markeredgewidth=0.6)  # fmt: skip
-            handles.setdefault(curve.name, line)
+            handles.setdefault(curve.name, _curve(axes, curve, style(curve.name, names), paper))
         of_rate = panel.across == RATE
         _dress(axes, panel, ink, grid, paper, logarithmic and of_rate, rates if of_rate else [])
-    rows = max(1, -(-len(handles) // (3 * len(panels) + 1)))
+    if not legend:
+        return figure
+    inches = 0.75 + 0.085 * max(map(len, handles), default=1)  # of the longest entry
+    rows = max(1, -(-len(handles) // max(1, int(4.6 * len(panels) / inches))))
     columns = max(1, -(-len(handles) // rows))
     # matplotlib fills columns first; the codecs are to be read in rows
     order = [name for column in range(columns) for name in list(handles)[column::columns]]
@@ -95,26 +113,65 @@ def draw(panels: Sequence[Panel], theme: str = "light") -> Figure:
     return figure
 
 
-def svg(panels: Sequence[Panel], theme: str = "light") -> str:
+def svg(panels: Sequence[Panel], theme: str = "light", names: Sequence[str] = (), legend: bool = True) -> str:
     """The figure as one SVG element with its letters as outlines, the same bytes for the same curves."""
     import matplotlib
 
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": "vcm", "svg.fonttype": "path"}):
-        draw(panels, theme).savefig(buffer, format="svg", metadata={"Date": None})
+        draw(panels, theme, names, legend).savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]
 
 
-def save(panels: Sequence[Panel], path: str | Path) -> None:
+def recoloured(light: str, theme: str) -> str:
+    """An SVG that was drawn for light paper as it looks in another theme, for a tenth of the time of drawing it."""
+    inks = dict(zip(THEMES["light"], THEMES[theme], strict=True))
+    return re.sub("|".join(inks), lambda found: inks[found[0]], light)
+
+
+def marker_path(marker: str) -> str:
+    """The outline of a marker as an SVG path within -1 … 1, for legends that are not drawn by matplotlib."""
+    from matplotlib.markers import MarkerStyle
+    from matplotlib.transforms import Affine2D
+
+    shape = MarkerStyle(marker)
+    path = shape.get_path().transformed(shape.get_transform())
+    size = float(np.abs(path.vertices).max())
+    path = path.transformed(Affine2D().scale(1 / size, -1 / size))  # down is positive in SVG
+    letters = {1: "M", 2: "L", 3: "Q", 4: "C", 79: "Z"}  # matplotlib.path.Path's codes
+    return "".join(letters[int(code)] + ("" if code == 79 else " ".join(f"{value:.3g}" for value in points))
+                   for points, code in path.iter_segments())  # fmt: skip
+
+
+def save(panels: Sequence[Panel], path: str | Path, names: Sequence[str] = ()) -> None:
     """Write one file, PNG (200 dpi) or SVG by the suffix, on white."""
     path = Path(path)
     if path.suffix == ".svg":
-        path.write_text('<?xml version="1.0" encoding="utf-8"?>\n' + svg(panels), encoding="utf-8")
+        path.write_text('<?xml version="1.0" encoding="utf-8"?>\n' + svg(panels, names=names), encoding="utf-8")
     elif path.suffix == ".png":
-        draw(panels).savefig(path, dpi=200)
+        draw(panels, names=names).savefig(path, dpi=200)
     else:
         raise ValueError(f"{path}: plots are written as .png or .svg")
+
+
+def _curve(axes: Any, curve: Curve, look: tuple[str, str], paper: str) -> Any:
+    """Band, line and points of one codec; the handle for a legend."""
+    colour, marker = look
+    x, y = zip(*sorted(curve.points), strict=True)
+    if curve.band:
+        across, low, high = zip(*sorted(curve.band), strict=True)
+        axes.fill_between(across, low, high, color=colour, alpha=0.16, linewidth=0, zorder=2)
+    dots: dict[str, Any] = {"color": colour, "marker": marker, "markeredgecolor": paper, "markeredgewidth": 0.6,
+                            "markersize": 9 if marker == "*" else 6.5}  # fmt: skip  # a star's arms are thin
+    if curve.line:
+        axes.plot(*zip(*sorted(curve.line), strict=True), color=colour, linewidth=1.1, zorder=3, label="_line")
+    (line,) = axes.plot(x, y, linestyle="none" if curve.line else "-", linewidth=1.7, zorder=4, **dots)
+    if not curve.line:
+        return line
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], linewidth=1.1, **dots)
 
 
 def _dress(axes: Any, panel: Panel, ink: str, grid: str, paper: str, logarithmic: bool, rates: list[float]) -> None:

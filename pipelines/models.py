@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from pipelines.run.provenance import sha256_file
 
 NAME = "models"
-HELP = "list codecs and task models, where their weights are, and the licences"
+HELP = "list codecs, task models and data sets, where weights are, and the licences"
 EPILOG = """\
 A .vcm file names its codec and the first 8 bytes of the SHA-256 of its weights and tables: the line "weights" here and
 in `vcm info FILE`. "sha256 of the file" is of the file that holds them, as sha256sum prints it.
@@ -31,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print codecs, task models and shipped weights; exit code 0."""
-    known = {"codecs": codecs(), "task_models": task_models(), "weights": weights()}
+    """Print codecs, task models, kinds of data sets and shipped weights; exit code 0."""
+    known = {"codecs": codecs(), "task_models": task_models(), "datasets": datasets(), "weights": weights()}
     if arguments.json:
         print(json.dumps(known, indent=2))
         return 0
@@ -40,8 +41,18 @@ def run(arguments: argparse.Namespace) -> int:
     for codec in known["codecs"]:
         print(f"  {codec['name']:<14} {codec['kind']}")
     print("\ntask models (vcm evaluate --model NAME)")
-    for model in known["task_models"]:
-        print(f"  {model['name']:<49} {', '.join(model['tasks']):<21} weights {model['weights']}")
+    for family, models in groupby(known["task_models"], key=lambda model: model["name"].rpartition(":")[0]):
+        of = list(models)
+        if family:
+            print(f"  {family}:NAME, weights {of[0]['weights']}" + (f"; {of[0]['needs']}" if of[0]["needs"] else ""))
+        for model in of:
+            place = "" if family else f"; weights {model['weights']}"
+            indent, name = "    " if family else "  ", model["name"].rpartition(":")[2]
+            print(f"{indent}{name:<62} {', '.join(model['tasks'])}{place}".rstrip())
+    print("  onnx:FILE.onnx, yolo:NAME, and whatever entry points add: docs/task-models.md")
+    print("\ndata sets (vcm evaluate --dataset KIND)")
+    for kind in known["datasets"]:
+        print(f"  {kind['name']:<14} {kind['about']}")
     print("\nweights that are shipped")
     for file in known["weights"]:
         print(f"  {file['name']:<28} {file['bytes']:>10} bytes  {file['licence']}\n    {file['path']}")
@@ -63,13 +74,34 @@ def codecs() -> list[dict[str, Any]]:
 
 
 def task_models() -> list[dict[str, Any]]:
-    """Name, tasks and whereabouts of the weights of every task model."""
-    from eval.models import MODELS, build
+    """Name, tasks, whereabouts of the weights of every task model known beforehand; `needs`: what is not installed.
+
+    Entry points are listed, not loaded: they are other people's code, and say their tasks when they are used.
+    """
+    from eval.models import FAMILIES, MODELS, build, names
     from eval.models.weights import SHIPPED
 
-    return [{"name": name, "tasks": list(build(name).tasks),
-             "weights": "shipped" if (SHIPPED / f"{name}.safetensors").is_file() else "fetched, or by --model-weights"}
-            for name in MODELS]  # fmt: skip
+    found = []
+    for name in names():
+        tasks: list[str] = []
+        needs = ""
+        if name in MODELS or name.partition(":")[0] in FAMILIES:
+            try:
+                tasks = list(build(name).tasks)
+            except ImportError as error:
+                needs = str(error).removeprefix(name).strip()
+        shipped = (SHIPPED / f"{name}.safetensors").is_file()
+        found.append({"name": name, "tasks": tasks, "needs": needs,
+                      "weights": "shipped" if shipped else "fetched, or by --model-weights"})  # fmt: skip
+    return found
+
+
+def datasets() -> list[dict[str, str]]:
+    """Every kind of data set, and what its module says it reads."""
+    from eval.datasets import DATASETS
+
+    about = {name: (importlib.import_module(loader.__module__).__doc__ or "") for name, loader in DATASETS.items()}
+    return [{"name": name, "about": text.strip().partition("\n")[0]} for name, text in about.items()]
 
 
 def weights() -> list[dict[str, Any]]:

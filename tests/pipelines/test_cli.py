@@ -132,13 +132,25 @@ def test_models(vcm) -> None:
 def test_models_lists_what_evaluate_takes(vcm) -> None:
     import json
 
-    from eval.models import MODELS
+    from eval.datasets import DATASETS
+    from eval.models import names
 
-    listed = {model["name"]: model["tasks"] for model in json.loads(vcm("models", "--json").out)["task_models"]}
-    assert set(listed) == set(MODELS)
-    assert listed["mask-rcnn-scenes"] == ["detection", "instances"]
-    assert listed["torchvision:fcos_resnet50_fpn"] == ["detection"]
+    known = json.loads(vcm("models", "--json").out)
+    listed = {model["name"]: model for model in known["task_models"]}
+    assert list(listed) == names()
+    assert {"detection", "instances"} <= set(listed["mask-rcnn-scenes"]["tasks"])
+    assert listed["torchvision:fcos_resnet50_fpn"]["tasks"] == ["detection"]
+    zoo = listed["detectron2:COCO-Detection/faster_rcnn_R_50_FPN_3x"]
+    assert zoo["tasks"] == ["detection"] or "pip install" in zoo["needs"]
+    assert {kind["name"] for kind in known["datasets"]} == set(DATASETS)
+    assert all(kind["about"].endswith(".") for kind in known["datasets"])
     assert "mask-rcnn-scenes " in vcm("models").out.split("task models")[1].split("weights that are shipped")[0]
+
+
+def test_models_loads_no_torch() -> None:
+    code = "import sys; from pipelines.cli import main; main(['models', '--json']); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
 
 
 def test_models_shows_the_hash_of_streams(vcm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
