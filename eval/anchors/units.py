@@ -2,7 +2,7 @@
 
 4:2:0 encoders take even sizes and have a smallest one, so a picture is padded (edge pixels
 repeated) and its padding is recorded in a unit that every decoder skips: a NAL unit of an
-unspecified type (H.264: 24, HEVC: 48) or an AV1 padding OBU. It is written only where there is
+unspecified type (H.264: 24, HEVC: 48, VVC: 28) or an AV1 padding OBU. It is written only where there is
 padding, and it counts: 5 to 6 bytes. The file stays a plain elementary stream that any player opens.
 """
 
@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 
 _START = re.compile(rb"\x00\x00\x01")
-_CROP_NAL = {"h264": b"\x00\x00\x01\x18", "hevc": b"\x00\x00\x01\x60\x01"}
+_CROP_NAL = {"h264": b"\x00\x00\x01\x18", "hevc": b"\x00\x00\x01\x60\x01", "vvc": b"\x00\x00\x01\x00\xe1"}
 _CROP_OBU = b"\x7a\x03"  # obu_type 15 with a size field; payload: columns, rows, trailing bit
 
 
@@ -28,14 +28,20 @@ def is_option_sei(syntax: str, unit: bytes) -> bool:
     """Whether a NAL unit is supplemental information (x264 writes its version and all its options into one)."""
     if not unit:
         return True
-    return unit[0] & 0x1F == 6 if syntax == "h264" else (unit[0] >> 1) & 0x3F in (39, 40)
+    if syntax == "h264":
+        return unit[0] & 0x1F == 6
+    if syntax == "hevc":
+        return (unit[0] >> 1) & 0x3F in (39, 40)
+    return len(unit) > 1 and unit[1] >> 3 in (23, 24)  # VVC: the type is in the second byte
 
 
 def strip_sei(syntax: str, data: bytes) -> bytes:
-    """The Annex B stream without supplemental information, with the shortest start codes that are legal."""
+    """One coded picture without supplemental information, with the shortest start codes that are legal."""
     units = [unit for unit in nal_units(data) if not is_option_sei(syntax, unit)]
-    # Parameter sets and the first unit of an access unit need the leading zero byte (H.264 and HEVC, B.2).
-    return b"".join((b"\x00\x00\x00\x01" if i < len(units) - 1 else b"\x00\x00\x01") + u for i, u in enumerate(units))
+    # Parameter sets and the first unit of an access unit need the leading zero byte (H.264 and HEVC, B.2); so does a
+    # slice where nothing stands before it, as in most pictures of a clip.
+    short = len(units) - 1 if len(units) > 1 else -1
+    return b"".join((b"\x00\x00\x01" if i == short else b"\x00\x00\x00\x01") + u for i, u in enumerate(units))
 
 
 def add_crop(syntax: str, data: bytes, columns: int, rows: int) -> bytes:

@@ -1,4 +1,4 @@
-"""x264, x265 and SVT-AV1 as picture codecs: one intra picture, every header byte counted, no option strings.
+"""x264, x265 and SVT-AV1 as picture codecs: one intra picture, every header byte counted, no option strings. And clips.
 
     picture -> pad -> BT.709 limited 4:2:0 -> encoder -> elementary stream (+ crop unit where padded)
 
@@ -8,13 +8,14 @@ rate is the codec's own. One thread, so the bytes do not depend on the machine.
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, ClassVar
 
 import numpy as np
 
+from eval.anchors import clips
 from eval.anchors.colour import rgb_to_yuv420, yuv420_to_rgb
 from eval.anchors.units import add_crop, read_crop, strip_sei
 
@@ -36,6 +37,7 @@ class Intra:
     align: int  # width and height are padded to a multiple of this,
     smallest: int  # and to at least this
     options: dict[str, str] = field(default_factory=dict)
+    clip_options: dict[str, str] = field(default_factory=dict)
     threads: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
@@ -48,7 +50,7 @@ class Intra:
         import av
 
         height, width = picture.shape[:2]
-        rows, columns = (self._padding(length) for length in (height, width))
+        rows, columns = (self.padding(length) for length in (height, width))
         padded = np.pad(picture, ((0, rows), (0, columns), (0, 0)), mode="edge")
         try:
             data = self._encode_planes(rgb_to_yuv420(padded))
@@ -72,67 +74,53 @@ class Intra:
             raise ValueError(f"damaged {self.name} stream: {error}") from error
         if len(frames) != 1:
             raise ValueError(f"damaged {self.name} stream: {len(frames)} pictures where there should be one")
-        picture = yuv420_to_rgb(tuple(_read_plane(plane) for plane in frames[0].planes))  # type: ignore[arg-type]
+        picture = yuv420_to_rgb(tuple(clips.read_plane(plane) for plane in frames[0].planes))  # type: ignore[arg-type]
         return np.ascontiguousarray(picture[: picture.shape[0] - rows, : picture.shape[1] - columns])
 
-    def _padding(self, length: int) -> int:
+    def encode_clip(self, frames: Iterable[np.ndarray], rate: Fraction | float) -> bytes:
+        """One stream of frames at `rate` a second, with the encoder's usual groups of pictures (clips.py)."""
+        return clips.encode_clip(self, frames, rate)
+
+    def decode_clip(self, data: bytes) -> Iterator[np.ndarray]:
+        """The frames of `encode_clip`'s stream, from its bytes alone."""
+        return clips.decode_clip(self, data)
+
+    def padding(self, length: int) -> int:
+        """Pixels added to a side."""
         return max(self.smallest, -(-length // self.align) * self.align) - length
 
     def _encode_planes(self, planes: tuple[np.ndarray, np.ndarray, np.ndarray]) -> bytes:
-        os.environ.setdefault("SVT_LOG", "1")  # errors only; SVT-AV1 writes its banner to stderr otherwise
-        import av
-        from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
-
         height, width = planes[0].shape
-        context: Any = av.CodecContext.create(self.encoder, "w")
-        context.width, context.height, context.pix_fmt = width, height, "yuv420p"
-        context.time_base, context.framerate = Fraction(1, 25), Fraction(25)
-        context.thread_count = 1
-        context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
-        context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.IEC61966_2_1
-        context.options = {"preset": self.preset, **self.options}
-        frame = av.VideoFrame(width, height, "yuv420p")
-        frame.colorspace, frame.color_range = context.colorspace, context.color_range
-        for plane, values in zip(frame.planes, planes, strict=True):
-            _write_plane(plane, values)
-        frame.pts = 0
-        return b"".join(bytes(packet) for packet in [*context.encode(frame), *context.encode(None)])
-
-
-def _write_plane(plane: Any, values: np.ndarray) -> None:
-    rows = np.zeros((plane.height, plane.line_size), np.uint8)  # rows are longer than the picture is wide
-    rows[:, : values.shape[1]] = values
-    plane.update(rows.tobytes())
-
-
-def _read_plane(plane: Any) -> np.ndarray:
-    rows = np.frombuffer(plane, np.uint8)[: plane.height * plane.line_size]
-    return rows.reshape(plane.height, plane.line_size)[:, : plane.width]
+        context = clips.open_encoder(self, width, height, Fraction(25), self.options)
+        packets = [*context.encode(clips.to_frame(context, planes, 0)), *context.encode(None)]
+        return b"".join(bytes(packet) for packet in packets)
 
 
 def x264(quality: float | None = None, preset: str = PRESETS["x264"]) -> Intra:
     """H.264, constant quantiser `quality` (0 to 51)."""
     qp = _whole("x264", quality, 37)
-    options = {"qp": str(qp), "x264-params": "keyint=1:chromaloc=0:threads=1"}
-    return Intra("x264", qp, preset, ".h264", "h264", "libx264", "h264", (1, 51), 2, 16, options)
+    common = "chromaloc=0:threads=1"
+    options, clip = ({"qp": str(qp), "x264-params": params} for params in (f"keyint=1:{common}", common))
+    return Intra("x264", qp, preset, ".h264", "h264", "libx264", "h264", (1, 51), 2, 16, options, clip)
 
 
 def x265(quality: float | None = None, preset: str = PRESETS["x265"]) -> Intra:
     """HEVC, constant quantiser `quality` (0 to 51), no information SEI."""
     qp = _whole("x265", quality, 37)
-    params = (
-        f"qp={qp}:keyint=1:info=0:log-level=none:pools=none:frame-threads=1:"
+    common = (
+        f"qp={qp}:info=0:log-level=none:pools=none:frame-threads=1:"
         "range=limited:colorprim=bt709:transfer=iec61966-2-1:colormatrix=bt709:chromaloc=0"
     )
-    return Intra("x265", qp, preset, ".hevc", "hevc", "libx265", "hevc", (0, 51), 2, 16, {"x265-params": params})
+    options, clip = ({"x265-params": params} for params in (f"keyint=1:{common}", common))
+    return Intra("x265", qp, preset, ".hevc", "hevc", "libx265", "hevc", (0, 51), 2, 16, options, clip)
 
 
 def svtav1(quality: float | None = None, preset: str = PRESETS["svtav1"]) -> Intra:
-    """AV1 by SVT-AV1, still-picture mode, constant rate factor `quality` (1 to 63)."""
+    """AV1 by SVT-AV1, still-picture mode for pictures, constant rate factor `quality` (1 to 63)."""
     crf = _whole("svtav1", quality, 50)
-    params = "avif=1:lp=1:chroma-sample-position=left"
-    options = {"crf": str(crf), "svtav1-params": params}
-    return Intra("svtav1", crf, preset, ".obu", "av1", "libsvtav1", "libdav1d", (1, 63), 1, 16, options)
+    common = "lp=1:chroma-sample-position=left"
+    options, clip = ({"crf": str(crf), "svtav1-params": params} for params in (f"avif=1:{common}", common))
+    return Intra("svtav1", crf, preset, ".obu", "av1", "libsvtav1", "libdav1d", (1, 63), 1, 16, options, clip)
 
 
 def _whole(name: str, quality: float | None, default: int) -> int:
