@@ -67,15 +67,21 @@ def instance_rows(picture: Picture, image_id: int, first: int) -> list[dict[str,
             for i, o in enumerate(picture.instances)]
 
 
-def segments_info(picture: Picture) -> list[dict[str, Any]]:
-    crowds = {o.segment_id for o in picture.instances if o.ignored}
+def panoptic_segments(picture: Picture) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """(H, W) int32 ids, and COCO's segments_info. The ignored objects of a category are one crowd, under the first's
+    id: COCO has at most one a category and picture, and panopticapi looks at no more."""
+    ids, crowds = picture.segments, dict[int, int]()
+    for o in picture.instances:
+        if o.ignored and crowds.setdefault(o.category_id, o.segment_id) != o.segment_id:
+            ids = np.where(o.mask, np.int32(crowds[o.category_id]), ids)
     info = []
-    for number, category in picture.categories.items():
-        mask = picture.segments == number
+    for number in np.unique(ids).tolist():
+        mask = ids == number
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        info.append({"id": number, "category_id": category, "area": int(mask.sum()), "iscrowd": int(number in crowds),
+        info.append({"id": number, "category_id": picture.categories[number], "area": int(mask.sum()),
+                     "iscrowd": int(number in crowds.values()),
                      "bbox": [int(columns[0]), int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1]})
-    return info
+    return ids, info
 
 
 def write_pictures(folder: str | os.PathLike, pictures: Iterable[Picture], info: dict[str, Any]) -> dict[str, str]:
@@ -92,13 +98,14 @@ def write_pictures(folder: str | os.PathLike, pictures: Iterable[Picture], info:
     for picture in pictures:
         name, image_id = f"{picture.index:06d}.png", picture.index + 1
         height, width = picture.segments.shape
-        ids = np.stack([picture.segments >> shift & 255 for shift in (0, 8, 16)], -1).astype(np.uint8)
+        ids, segments = panoptic_segments(picture)
+        colours = np.stack([ids >> shift & 255 for shift in (0, 8, 16)], -1).astype(np.uint8)
         _whole(root / "images" / name, _png(picture.image))
-        _whole(root / "annotations" / "panoptic" / name, _png(ids))
+        _whole(root / "annotations" / "panoptic" / name, _png(colours))
         images.append({"id": image_id, "file_name": name, "width": width, "height": height,
                        "frame": picture.index, "time_s": picture.time_s})
         instances += instance_rows(picture, image_id, len(instances) + 1)
-        panoptic.append({"image_id": image_id, "file_name": name, "segments_info": segments_info(picture)})
+        panoptic.append({"image_id": image_id, "file_name": name, "segments_info": segments})
     things = [c for c in CATEGORIES if c["isthing"]]
     paths = {"images": root / "images", "panoptic_root": root / "annotations" / "panoptic",
              "panoptic": root / "annotations" / "panoptic.json", "instances": root / "annotations" / "instances.json"}

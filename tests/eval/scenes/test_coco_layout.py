@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from eval import scenes
-from eval.scenes.coco import rle
+from eval.scenes.coco import panoptic_segments, rle
 
 COUNT = 4
 
@@ -76,8 +77,9 @@ def test_panoptic_files_agree(folder: Path) -> None:
         numbers, areas = np.unique(ids, return_counts=True)
         assert dict(zip(numbers.tolist(), areas.tolist(), strict=True)) == {
             s["id"]: s["area"] for s in row["segments_info"]}  # fmt: skip
-        boxes = {tuple(s["bbox"]) for s in row["segments_info"] if kinds[s["category_id"]]}
-        assert boxes == {tuple(a["bbox"]) for a in instances["annotations"] if a["image_id"] == row["image_id"]}
+        boxes = {tuple(s["bbox"]) for s in row["segments_info"] if kinds[s["category_id"]] and not s["iscrowd"]}
+        assert boxes == {tuple(a["bbox"]) for a in instances["annotations"]
+                         if a["image_id"] == row["image_id"] and not a["iscrowd"]}  # fmt: skip
         for s in row["segments_info"]:
             rows, columns = np.nonzero(ids == s["id"])
             assert s["bbox"] == [columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1]
@@ -100,10 +102,26 @@ def test_panoptic_labels_keep_coco_s_rules(folder: Path) -> None:
         assert stuff
         assert len(set(stuff)) == len(stuff)
         assert all(things[s["category_id"]] for s in row["segments_info"] if s["iscrowd"])
-        crowds += sum(s["iscrowd"] for s in row["segments_info"])
+        crowd = [s["category_id"] for s in row["segments_info"] if s["iscrowd"]]
+        assert len(set(crowd)) == len(crowd)
+        crowds += len(crowd)
         image = images[row["image_id"]]
         assert sum(s["area"] for s in row["segments_info"]) == image["width"] * image["height"]  # no void
     assert crowds  # objects of which too little is seen
+
+
+def test_ignored_objects_of_a_category_are_one_crowd() -> None:
+    picture = scenes.picture(0, seed=3, split="test")
+    ours = [replace(o, ignored=o.category_id == 1) for o in picture.instances]
+    people = [o for o in ours if o.ignored]
+    assert len(people) > 1
+    ids, info = panoptic_segments(replace(picture, instances=ours))
+    crowd = [s for s in info if s["iscrowd"]]
+    assert [(s["category_id"], s["area"]) for s in crowd] == [(1, sum(o.area for o in people))]
+    everyone = np.any([o.mask for o in people], axis=0)
+    assert (ids[everyone] == crowd[0]["id"]).all()
+    assert (ids[~everyone] == picture.segments[~everyone]).all()
+    assert sum(s["area"] for s in info) == ids.size
 
 
 def test_categories_are_coco_s(shared: Path) -> None:
