@@ -45,6 +45,7 @@ TASKS = {  # task -> module, and what is called there with (task, dataset)
     "keypoints": _PRECISION,
     "panoptic": ("eval.evaluators.panoptic", "PanopticQuality"),
     "semantic": ("eval.evaluators.semantic", "Semantic"),
+    "tracking": ("eval.evaluators.tracking", "Tracking"),
     "fidelity": ("eval.evaluators.fidelity", "Fidelity"),
 }
 

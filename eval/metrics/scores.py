@@ -36,6 +36,7 @@ KINDS = {  # what a file holds -> module and class that read it
     "ap": ("eval.metrics.ap_scores", "ApScores"),
     "pq": ("eval.metrics.pq", "PqScores"),
     "semantic": ("eval.metrics.semantic", "SemanticScores"),
+    "tracking": ("eval.metrics.tracking", "TrackScores"),
     "fidelity": ("eval.metrics.fidelity", "FidelityScores"),
 }
 VERSION = 1
