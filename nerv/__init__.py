@@ -1,7 +1,54 @@
 """Video as a network: one small network fitted to one clip, its weights coded into a .vcm file.
 
-Shapes: a clip is (T, H, W, 3) uint8 RGB. Nothing is coded this way yet, so the table is empty; it exists because
-`pipelines/codecs.py` joins it with the tables of `icm` and `eval`.
+    clip (T, H, W, 3) uint8 RGB ─▶ network ─▶ quantised tensors ─▶ .vcm, kind "network" ─▶ any frame
 """
 
-CODECS: dict = {}
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+def _codec(name: str) -> Callable[..., Any]:
+    def builder(quality: float | None = None, **options: Any) -> Any:
+        from nerv import codec  # here, so that naming the codecs costs no import of torch
+
+        return codec.build(name, quality, **options)
+
+    return builder
+
+
+CODECS: dict[str, Callable[..., Any]] = {name: _codec(name) for name in ("hnerv",)}
+
+
+def describe(header: Any) -> dict[str, str]:
+    """What a network's header says beyond the container. {} where it is none that this version knows."""
+    found = _layout(header)
+    if found is None:
+        return {}
+    counts, architecture = found
+    return {"segments": str(len(counts)), "network": f"{architecture.parameters:,} parameters", **architecture.facts()}
+
+
+def section_names(header: Any) -> list[str]:
+    """Of a network's file: what each section holds. Empty where it is none that this version knows."""
+    found = _layout(header)
+    if found is None:
+        return []
+    from nerv.file import names
+
+    counts, architecture = found
+    tensors = names(architecture)
+    if len(counts) == 1:
+        return tensors
+    return [f"segment {segment}, {name}" for segment in range(len(counts)) for name in tensors]
+
+
+def _layout(header: Any) -> Any:
+    from icm.bitstream import StreamError
+    from nerv.file import layout
+
+    try:
+        return layout(header) if header.kind == "network" else None
+    except StreamError:
+        return None

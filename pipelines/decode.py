@@ -178,7 +178,10 @@ def _source(job: tuple[Path, Path]) -> Path:
 
 
 def file_kind(source: Path, settings: dict[str, Any]) -> str:
-    """"picture" or "clip", from the head of the file; ValueError, one line, for others and for impossible requests."""
+    """"picture" or "clip", as which a network counts too, from the head of the file.
+
+    ValueError, one line, for others and for impossible requests.
+    """
     if settings["codec"]:
         if settings["frames"] or settings["partial"]:
             raise ValueError(f"{source}: --frames and --partial are for .vcm files")
@@ -190,7 +193,7 @@ def file_kind(source: Path, settings: dict[str, Any]) -> str:
             header = stream.header
     except NotVcm as error:
         raise ValueError(f"{error}; name the anchor that wrote it with --codec") from None
-    if header.kind not in ("picture", "clip"):
+    if header.kind not in ("picture", "clip", "network"):
         raise ValueError(f"{source}: holds a {header.kind}, which this version does not decode")
     if settings["frames"]:
         start, stop = settings["frames"]
@@ -198,7 +201,7 @@ def file_kind(source: Path, settings: dict[str, Any]) -> str:
             raise ValueError(f"{source}: is a picture; --frames is for clips")
         if start >= header.frames or (stop or 0) > header.frames:
             raise ValueError(f"{source}: has frames 0 to {header.frames - 1}; --frames goes beyond")
-    return header.kind
+    return "picture" if header.kind == "picture" else "clip"
 
 
 def decode_file(job: tuple[Path, Path], settings: dict[str, Any]) -> dict[str, Any]:

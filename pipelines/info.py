@@ -86,8 +86,13 @@ def describe(stream: Stream) -> dict[str, Any]:
 
 def _parts(stream: Stream) -> list[tuple[str, int, int]]:
     """The parts of the bytes that are there, covering them exactly."""
-    parts = []
+    import nerv
+
+    parts, tensors = [], nerv.section_names(stream.header)
     for name, offset, length in stream.layout():
+        word, _, number = name.partition(" ")
+        if word == "section" and number.isdecimal() and int(number) < len(tensors):
+            name = f"{name} ({tensors[int(number)]})"
         here = min(length, max(0, stream.stored - offset))
         parts.append(
             (name if here == length else f"{name} ({length - here} bytes missing)", min(offset, stream.stored), here)
@@ -98,10 +103,11 @@ def _parts(stream: Stream) -> list[tuple[str, int, int]]:
 
 
 def _codec_facts(header: Header) -> dict[str, Any]:
-    """What the codec reads in its own parameters, where it says so without its network (icm.describe)."""
+    """What the codec reads in its own parameters, where it says so (icm.describe, nerv.describe)."""
     import icm
+    import nerv
 
-    return dict(getattr(icm, "describe", lambda header: {})(header))
+    return {**icm.describe(header), **nerv.describe(header)}
 
 
 def text(file: str, facts: dict[str, Any], shown: int | None) -> str:

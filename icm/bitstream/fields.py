@@ -60,10 +60,13 @@ def memory_bytes(code: int) -> int:
 
 
 class Cursor:
-    """Reads `data` from `start` and remembers what was where: `marks` are (name, offset, length) without gaps."""
+    """Reads `data` from `start` and remembers what was where: `marks` are (name, offset, length) without gaps.
 
-    def __init__(self, data: bytes, start: int) -> None:
-        self.data, self.at = data, start
+    what: the name of `data` in messages.
+    """
+
+    def __init__(self, data: bytes, start: int, what: str = "the header") -> None:
+        self.data, self.at, self.what = data, start, what
         self.marks: list[tuple[str, int, int]] = []
         self._marked = start
 
@@ -78,7 +81,7 @@ class Cursor:
 
     def take(self, count: int) -> bytes:
         if count > self.left:
-            raise Truncated(f"damaged: the header ends {count - self.left} bytes early")
+            raise Truncated(f"damaged: {self.what} ends {count - self.left} bytes early")
         self.at += count
         return self.data[self.at - count : self.at]
 
@@ -92,22 +95,22 @@ class Cursor:
             value |= (byte & 127) << 7 * i
             if byte < 128:
                 if byte == 0 and i:
-                    raise Damaged("damaged: a number in the header is spelt with needless zeros")
+                    raise Damaged(f"damaged: a number in {self.what} is spelt with needless zeros")
                 return value
-        raise Damaged(f"damaged: a number in the header is longer than {MAX_VARINT_BYTES} bytes")
+        raise Damaged(f"damaged: a number in {self.what} is longer than {MAX_VARINT_BYTES} bytes")
 
     def varints(self, count: int) -> np.ndarray:
         """`count` numbers at once, (count,) int64; as strict as `varint`, without a Python step for each."""
         data = np.frombuffer(self.data, np.uint8, min(self.left, count * MAX_VARINT_BYTES), self.at)
         ends = np.flatnonzero(data < 128)[:count]
         if len(ends) < count:
-            raise Truncated("damaged: a list of numbers in the header is cut or has one that is too long")
+            raise Truncated(f"damaged: a list of numbers in {self.what} is cut or has one that is too long")
         starts = np.concatenate([[0], ends[:-1] + 1]) if count else ends
         lengths = ends - starts + 1
         if count and lengths.max() > MAX_VARINT_BYTES:
-            raise Damaged(f"damaged: a number in the header is longer than {MAX_VARINT_BYTES} bytes")
+            raise Damaged(f"damaged: a number in {self.what} is longer than {MAX_VARINT_BYTES} bytes")
         if ((data[ends] == 0) & (lengths > 1)).any():
-            raise Damaged("damaged: a number in the header is spelt with needless zeros")
+            raise Damaged(f"damaged: a number in {self.what} is spelt with needless zeros")
         used = int(ends[-1]) + 1 if count else 0
         shifts = (np.arange(used) - np.repeat(starts, lengths)) * 7
         bits = (data[:used] & 127).astype(np.int64) << shifts

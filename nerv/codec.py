@@ -1,0 +1,125 @@
+"""Video networks as codecs of the `vcm` command: decode any frame, verify, and what is intact of a damaged file.
+
+    FILE ─▶ NetworkFile ─▶ tensors of the frame's segment ─▶ Decoder ─▶ (H, W, 3) uint8 RGB
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from icm.bitstream import Stream, StreamError
+from nerv.coding.tensors import Tensor
+from nerv.file import EMBEDDING, NetworkFile
+from nerv.models.architecture import Architecture
+from nerv.models.decoder import Decoder, positional
+
+GREY = 128
+
+
+def decoder_of(architecture: Architecture, tensors: dict[str, Tensor]) -> Decoder:
+    """The module with these weights, ready to be run."""
+    decoder = Decoder(architecture)
+    state = {name: torch.from_numpy(t.values()) for name, t in tensors.items() if name != EMBEDDING}
+    decoder.load_state_dict(state)
+    return decoder.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+class SegmentDecoder:
+    """Frames of one segment: `frame(i)`, i from 0 within the segment. One frame at a time, so its pixels do not depend
+    on which others are decoded."""
+
+    def __init__(self, architecture: Architecture, tensors: dict[str, Tensor], frames: int) -> None:
+        self.decoder, self.frames = decoder_of(architecture, tensors), frames
+        if architecture.positional:
+            base, levels = architecture.positional
+            self.embeddings = positional(torch.arange(frames) / frames, base / 1000, levels)
+        else:
+            values = torch.from_numpy(tensors[EMBEDDING].values())
+            self.embeddings = values.permute(3, 0, 1, 2).contiguous()
+
+    @torch.inference_mode()
+    def output(self, index: int) -> torch.Tensor:
+        """(3, height, width) float32 in [0, 1]."""
+        return self.decoder(self.embeddings[index : index + 1])[0].clamp_(0, 1)
+
+    def frame(self, index: int, size: tuple[int, int]) -> np.ndarray:
+        """(height, width, 3) uint8, the middle of the network's output; size: (width, height)."""
+        x = self.output(index)
+        top, left = (x.shape[1] - size[1]) // 2, (x.shape[2] - size[0]) // 2
+        x = x[:, top : top + size[1], left : left + size[0]]
+        return x.mul(255).round_().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+
+
+class NetworkDecoder:
+    """Frames of a file by number, the network of the last segment kept. A context manager."""
+
+    def __init__(self, source: Any) -> None:
+        self.file = source if isinstance(source, NetworkFile) else NetworkFile(source)
+        self.size = self.file.header.width, self.file.header.height
+        self._segment, self._decoder = -1, None  # type: tuple[int, SegmentDecoder | None]
+
+    def frame(self, index: int) -> np.ndarray:
+        """(H, W, 3) uint8 RGB. ValueError: no such frame; StreamError: its segment is damaged."""
+        segment = self.file.segment_of(index)
+        if segment != self._segment or self._decoder is None:
+            file = self.file
+            self._decoder = SegmentDecoder(file.architecture, file.tensors(segment), file.counts[segment])
+            self._segment = segment
+        return self._decoder.frame(index - int(self.file.starts[segment]), self.size)
+
+    def __enter__(self) -> NetworkDecoder:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.file.close()
+
+
+class NetworkCodec:
+    """What `vcm decode`, `vcm info` and `vcm verify` ask of a codec. The file holds its own weights: none are needed."""
+
+    suffix = ".vcm"
+
+    def __init__(self, name: str, quality: float | None = None, weights: str | os.PathLike[str] | None = None) -> None:
+        if weights is not None:
+            raise ValueError(f"{name}: its files hold their own weights; leave --weights out")
+        self.name, self.quality = name, quality
+
+    def decode_clip(self, source: Any, start: int = 0, stop: int | None = None) -> Iterator[tuple[np.ndarray, int]]:
+        """(frame, presentation tick) of the frames start … stop − 1; only their segments are read."""
+        with NetworkDecoder(source) as decoder:
+            header = decoder.file.header
+            assert header.times is not None
+            ticks = header.times.ticks
+            for index in range(start, header.frames if stop is None else stop):
+                yield decoder.frame(index), int(ticks[index])
+
+    def decode_partial(self, stream: Stream, frame: int) -> tuple[np.ndarray, dict[tuple[int, ...], str], list[Any]]:
+        """A frame, grey where a tensor of its segment is damaged: (picture, {window: reason}, [])."""
+        header = stream.header
+        try:
+            return NetworkDecoder(NetworkFile(stream)).frame(frame), {}, []
+        except StreamError as error:
+            grey = np.full((header.height, header.width, 3), GREY, np.uint8)
+            return grey, {(0, header.height, 0, header.width): str(error)}, []
+
+    def verify(self, source: Any) -> list[str]:
+        """Every symbol decoded; the problems, a line a tensor."""
+        problems = []
+        with NetworkFile(source) as file:
+            for segment in range(len(file.counts)):
+                for name in file.names:
+                    try:
+                        file.tensor(segment, name)
+                    except StreamError as error:
+                        problems.append(str(error))
+        return problems
+
+
+def build(name: str, quality: float | None = None, **options: Any) -> NetworkCodec:
+    """The codec of that name, for `pipelines.codecs`."""
+    return NetworkCodec(name, quality, **options)
