@@ -10,15 +10,16 @@ import numpy as np
 from eval.datasets.base import Dataset, Item
 from eval.metrics.ap import coco_results
 from eval.metrics.sums import Sums
-from eval.metrics.tracker import Tracker
 from eval.metrics.tracking import QUANTITIES, Frame, TrackScores, metrics, sequence_sums
+from eval.models.tracker import Tracker
 
 
 class Tracking:
     """Frames of a sequence in order, one sequence after the other or alternating; every frame of it.
 
-    Where a prediction says `track_ids` (N,), or its rows `track_id`, those are scored; else boxes are linked here
-    (eval/metrics/tracker.py). ImportError, one line, where TrackEval is not installed.
+    Where a prediction says `track_ids` (N,), or its rows `track_id`, those are scored; else boxes are linked by the
+    tracker of eval.models, part of the measure and the same for every codec. ImportError, one line, where TrackEval is
+    not installed.
     """
 
     def __init__(self, task: str, dataset: Dataset) -> None:
@@ -33,7 +34,7 @@ class Tracking:
 
     def reset(self) -> None:
         self.frames: dict[str, list[list[Frame]]] = {}  # sequence -> class -> frames, until it is complete
-        self.trackers: dict[str, list[Tracker]] = {}
+        self.trackers: dict[str, Tracker] = {}
         self.done: dict[str, np.ndarray] = {}  # sequence -> (K, QUANTITIES)
 
     def process(self, item: Item, original: Any, decoded: Any, prediction: Mapping[str, Any] | None) -> None:
@@ -42,19 +43,29 @@ class Tracking:
             raise ValueError(f"{item.file_name}: no prediction, and tracking needs one")
         name = item.sequence
         frames = self.frames.setdefault(name, [[] for _ in self.categories])
-        trackers = self.trackers.setdefault(name, [Tracker() for _ in self.categories])
         expected = self.sequences.get(name, ())
         if name in self.done or len(frames[0]) >= len(expected) or expected[len(frames[0])] != item.id:
             raise ValueError(f"{item.file_name}: not the next frame of sequence {name or '(none)'}")
-        rows = _rows(item, prediction)
+        rows = self._tracks(name, _rows(item, prediction))
         labels = self.truth.imgToAnns.get(item.id, [])
         for k, category in enumerate(self.categories):
             frames[k].append(_frame([row for row in rows if row["category_id"] == category],
-                                    [label for label in labels if label["category_id"] == category],
-                                    trackers[k]))  # fmt: skip
+                                    [label for label in labels if label["category_id"] == category]))  # fmt: skip
         if len(frames[0]) == len(expected):
             self.done[name] = np.stack([sequence_sums(of_class) for of_class in frames])
-            del self.frames[name], self.trackers[name]
+            del self.frames[name]
+            self.trackers.pop(name, None)
+
+    def _tracks(self, sequence: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The rows that belong to tracks, with `track_id`."""
+        if rows and all("track_id" in row for row in rows):
+            return rows
+        boxes = _boxes(rows)
+        boxes[:, 2:] += boxes[:, :2]
+        tracker = self.trackers.setdefault(sequence, Tracker())
+        ids = tracker.update(boxes, np.array([row["score"] for row in rows], np.float64),
+                             np.array([row["category_id"] for row in rows], np.int64))  # fmt: skip
+        return [{**row, "track_id": int(number)} for row, number in zip(rows, ids, strict=True) if number >= 0]
 
     def evaluate(self) -> TrackScores:
         """The complete sequences' sums, in the data set's order; ValueError where one is incomplete."""
@@ -74,15 +85,13 @@ def _rows(item: Item, prediction: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _frame(rows: list[dict[str, Any]], labels: list[dict[str, Any]], tracker: Tracker) -> Frame:
+def _frame(rows: list[dict[str, Any]], labels: list[dict[str, Any]]) -> Frame:
     """One class of one frame; labels without a track, and crowds, forgive what lies in them."""
-    boxes = np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
-    if rows and all("track_id" in row for row in rows):
-        numbers = np.array([row["track_id"] for row in rows], int)
-    else:
-        numbers = tracker.link(boxes, np.array([row["score"] for row in rows], np.float64))
     objects = [label for label in labels if "track_id" in label and not label.get("iscrowd", 0)]
-    crowds = [label["bbox"] for label in labels if "track_id" not in label or label.get("iscrowd", 0)]
-    return (np.array([label["track_id"] for label in objects], int),
-            np.array([label["bbox"] for label in objects], np.float64).reshape(-1, 4),
-            numbers[numbers >= 0], boxes[numbers >= 0], np.array(crowds, np.float64).reshape(-1, 4))  # fmt: skip
+    crowds = [label for label in labels if "track_id" not in label or label.get("iscrowd", 0)]
+    return (np.array([label["track_id"] for label in objects], int), _boxes(objects),
+            np.array([row["track_id"] for row in rows], int), _boxes(rows), _boxes(crowds))  # fmt: skip
+
+
+def _boxes(rows: list[dict[str, Any]]) -> np.ndarray:
+    return np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4)

@@ -20,7 +20,6 @@ import numpy as np
 
 from eval.metrics.scores import check_counts, check_single, single, write
 from eval.metrics.sums import Sums, mean_of
-from eval.metrics.tracker import iou
 
 INSTALL = "tracking: needs TrackEval: pip install --no-deps trackeval"
 HOTA_SUMS = ("HOTA_TP", "HOTA_FN", "HOTA_FP", "AssA")  # (A,) each; AssA times TP
@@ -71,6 +70,16 @@ def sequence_sums(frames: Sequence[Frame]) -> np.ndarray:
     parts = [hota[name] for name in HOTA_SUMS]
     parts += [[clear[name]] for name in CLEAR_SUMS] + [[identity[name]] for name in IDENTITY_SUMS]
     return np.concatenate([np.asarray(part, np.float64) for part in parts])
+
+
+def iou(a: np.ndarray, b: np.ndarray, crowd: bool = False) -> np.ndarray:
+    """(A, B) intersection over union of boxes xywh; where b are crowds, over the area of a."""
+    from pycocotools import mask as coder
+
+    a, b = (np.asarray(boxes, np.float64).reshape(-1, 4) for boxes in (a, b))
+    if not len(a) or not len(b):
+        return np.zeros((len(a), len(b)))
+    return np.asarray(coder.iou(a, b, [int(crowd)] * len(b)))
 
 
 def _renumber(frames: Sequence[np.ndarray]) -> tuple[list[np.ndarray], int]:

@@ -1,4 +1,4 @@
-"""Tracks: linking by hand; MOTA, IDF1 and HOTA of cases worked out on paper, and of resampled sequences."""
+"""Tracks: MOTA, IDF1 and HOTA of cases worked out on paper, and of resampled sequences."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from eval.datasets.base import Dataset, Item
 from eval.evaluators import build
 from eval.metrics.scores import join, load
 from eval.metrics.sums import Sums
-from eval.metrics.tracker import PATIENCE, Tracker, iou
-from eval.metrics.tracking import QUANTITIES, TrackScores
+from eval.metrics.tracking import QUANTITIES, TrackScores, iou
 from tests.eval.test_metrics_ap import make_coco
 
 EMPTY = np.zeros((0, 4))
@@ -20,32 +19,6 @@ EMPTY = np.zeros((0, 4))
 
 def boxes(*lefts, top=0.0):
     return np.array([[left, top, 10.0, 10.0] for left in lefts])
-
-
-def test_tracks_go_on_and_begin():
-    tracker = Tracker()
-    assert tracker.link(boxes(0, 50), np.array([0.9, 0.8])).tolist() == [0, 1]
-    assert tracker.link(boxes(52, 3), np.array([0.9, 0.8])).tolist() == [1, 0]
-    # an unsure detection goes on, never begins; one below both thresholds does neither
-    assert tracker.link(boxes(5, 200, 53), np.array([0.2, 0.4, 0.05])).tolist() == [0, -1, -1]
-    assert tracker.link(boxes(200), np.array([0.6])).tolist() == [2]
-    assert tracker.link(EMPTY, np.zeros(0)).tolist() == []
-    assert tracker.link(boxes(54), np.array([0.9])).tolist() == [1]  # lost for a while, found again
-
-
-def test_sure_detections_choose_first():
-    tracker = Tracker()
-    tracker.link(boxes(0), np.array([0.9]))
-    assert tracker.link(boxes(0, 4), np.array([0.3, 0.7])).tolist() == [-1, 0]
-
-
-def test_tracks_are_given_up():
-    for pause, expected in ((PATIENCE - 1, 0), (PATIENCE, 1)):
-        tracker = Tracker()
-        tracker.link(boxes(0), np.array([0.9]))
-        for _ in range(pause):
-            tracker.link(EMPTY, np.zeros(0))
-        assert tracker.link(boxes(0), np.array([0.9])).tolist() == [expected]
 
 
 def test_overlaps():
