@@ -102,7 +102,7 @@ def evaluate(
     from pipelines.codecs import build, label
     from pipelines.evaluate_data import dataset_of, readable
     from pipelines.evaluate_loop import Loop
-    from pipelines.evaluate_models import about, tested_models
+    from pipelines.evaluate_models import about, tested_models, warn_of_training
     from pipelines.points import Bench
     from pipelines.results import Records
     from pipelines.run.atomic import make_folder, write_text
@@ -127,6 +127,7 @@ def evaluate(
         refusals = Refusals()
         dataset, content = readable(dataset, refusals, settings.pseudo_labels, output / "pictures.json")
         records.check(content, len(dataset))
+        warn_of_training(tested, content)
         settings = absolute(settings)
         origin = provenance()
         bench = Bench(output, dataset, content, tested, settings.seed, settings.samples,

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from eval.datasets import Dataset
+from pipelines.codecs import split
 from pipelines.evaluate_data import categories_of
-from pipelines.evaluate_plan import Settings
+from pipelines.evaluate_plan import CEILING, Settings
 from pipelines.passes import ask
 from pipelines.tested import Tested, hash_files
 
@@ -75,6 +76,13 @@ def about(tested: Iterable[Tested]) -> list[dict[str, Any]]:
              "fine_tuned_on": tuned_on(each.weights)} for each in tested]  # fmt: skip
 
 
+def warn_of_training(tested: Iterable[Tested], content: str) -> None:
+    """One line where a model was fine-tuned on the very pictures that it is now measured on."""
+    for each in tested:
+        if (tuned_on(each.weights) or {}).get("content") == content:
+            print(f"warning: {each.name} was fine-tuned on these very pictures; measure it on others", file=sys.stderr)
+
+
 def _protocol(settings: Settings, spec: str, weights: str | None) -> str:
     tuned = tuned_on(weights)
     if settings.protocol == "fine-tuned" and tuned is None:
@@ -85,7 +93,8 @@ def _protocol(settings: Settings, spec: str, weights: str | None) -> str:
     if tuned is not None and settings.pseudo_labels is not None:
         raise ValueError(f"--pseudo-labels: {weights}: was fine-tuned on decoded pictures; take frozen weights")
     if tuned is not None:
-        others = {spec.partition(":")[0] for spec in settings.codecs} - {c.rpartition(":")[0] for c in tuned["codecs"]}
+        measured = {split(codec)[0] for codec in settings.codecs} - {CEILING}
+        others = measured - {split(codec)[0] for codec in tuned["codecs"]}
         if others:
             print(f"warning: {spec} was fine-tuned on pictures of {', '.join(tuned['codecs'])}, not of "
                   f"{', '.join(sorted(others))}", file=sys.stderr)  # fmt: skip

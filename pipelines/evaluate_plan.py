@@ -50,10 +50,10 @@ def read_settings(arguments: argparse.Namespace) -> Settings:
         if not values.get(needed):
             raise ValueError(f"nothing to evaluate: give {option}, or a CONFIG.yaml with {needed}")
     if arguments.weights is not None:
-        values["weights"] = _named(arguments.weights, ours([split(spec)[0] for spec in values["codecs"]]))
+        values["weights"] = named(arguments.weights, ours([split(spec)[0] for spec in values["codecs"]]))
     if arguments.model_weights is not None:
         models = values.get("models") or []
-        values["model_weights"] = _named(arguments.model_weights, models)
+        values["model_weights"] = named(arguments.model_weights, models)
         if len(models) > 1 and any("=" not in word for word in arguments.model_weights):
             raise ValueError(f"--model-weights {arguments.model_weights[0]}: whose? write MODEL=FILE, as there are "
                              f"{len(models)} models")  # fmt: skip
@@ -70,7 +70,7 @@ def _modern(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _named(words: list[str], everyone: list[str]) -> dict[str, str]:
+def named(words: list[str], everyone: list[str]) -> dict[str, str]:
     """{name: path} of words NAME=PATH; a PATH alone is everyone's."""
     pairs = [word.rpartition("=")[::2] if "=" in word else ("", word) for word in words]
     return {name: path for key, path in pairs for name in ([key] if key else everyone)}

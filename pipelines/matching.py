@@ -11,9 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from eval.datasets import Item
+from eval.datasets import Item, frames
 from pipelines.codecs import build
-from pipelines.media import read_picture
 from pipelines.notes import fingerprint, read_note, write_note
 from pipelines.points import Bench
 
@@ -57,7 +56,7 @@ def match(bench: Bench, name: str, targets: list[Any]) -> list[int]:
         return list(note["qualities"])
     clips = any(stream.rate is not None for stream in bench.streams(build(name, low)))
     items = bench.dataset.items if clips else bench.dataset.spread(FEW).items  # a few frames tell nothing of a clip
-    pictures = [] if clips else [read_picture(item.path) for item in items]
+    pictures = [] if clips else list(frames(items))
     sizes_few: dict[int, int] = {}
     sizes: dict[int, int] = {}
     tried: list[Path] = []
