@@ -67,12 +67,16 @@ def decode_clip(codec: Any, data: bytes) -> Iterator[np.ndarray]:
         with av.open(io.BytesIO(data), "r", format=FORMATS[codec.syntax], options=options) as container:
             stream: Any = container.streams.video[0]
             stream.codec_context.thread_count = 1
+            count = 0
             for frame in container.decode(stream):
+                count += 1
                 if frame.is_corrupt:
                     raise ValueError(f"damaged {codec.name} stream: a frame is corrupt")
                 picture = yuv420_to_rgb(tuple(read_plane(plane) for plane in frame.planes))  # type: ignore[arg-type]
                 height, width = picture.shape[0] - rows, picture.shape[1] - columns
                 yield np.ascontiguousarray(picture[:height, :width])
+            if not count:
+                raise ValueError(f"damaged {codec.name} stream: it holds no frames")
     except (av.FFmpegError, IndexError) as error:
         raise ValueError(f"damaged {codec.name} stream: {error}") from error
 

@@ -31,6 +31,7 @@ MODELS = {
     "bmshj2018-factorized": (8, 1), "bmshj2018-hyperprior": (8, 2), "mbt2018-mean": (8, 2), "mbt2018": (8, 2),
     "cheng2020-anchor": (6, 2), "cheng2020-attn": (6, 2),
     "bmshj2018-hyperprior-vbr": (8, 2), "mbt2018-mean-vbr": (8, 2), "mbt2018-vbr": (8, 2),
+    "bmshj2018-factorized-relu": (8, 1),
 }  # fmt: skip
 MS_SSIM = "-ms-ssim"  # appended: the weights trained for MS-SSIM; such streams have 128 added to the model's number
 WITH_MS_SSIM = ("bmshj2018-factorized", "bmshj2018-hyperprior", "mbt2018-mean", "mbt2018", "cheng2020-anchor",
@@ -185,7 +186,8 @@ def _network(name: str, quality: int, weights: str | None) -> Any:
     model, metric = name.removeprefix(PREFIX).removesuffix(MS_SSIM), "ms-ssim" if name.endswith(MS_SSIM) else "mse"
     variable = model.endswith("-vbr")
     zoo = image_vbr if variable else image
-    architecture = zoo.model_architectures[model]
+    # the zoo has one name with underscores, and no trained weights for it
+    architecture = zoo.model_architectures.get(model) or zoo.model_architectures[model.replace("-", "_")]
     if weights == RANDOM:
         return architecture(*(zoo.cfgs[model] if variable else zoo.cfgs[model][quality]))
     if weights is None:

@@ -1,0 +1,41 @@
+"""Names of codecs: the quality comes after the last colon, and what is unknown is told with what is near."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipelines import codecs
+
+
+@pytest.mark.parametrize(("spec", "expected"), [
+    ("x265", ("x265", [])), ("x265:32,37", ("x265", [32, 37])), ("sa-icm-s:25.5", ("sa-icm-s", [25.5])),
+    ("compressai:mbt2018-mean", ("compressai:mbt2018-mean", [])),
+    ("compressai:mbt2018-mean:2,4,6", ("compressai:mbt2018-mean", [2, 4, 6])),
+    ("compressai:cheng2020-anchor-ms-ssim:3", ("compressai:cheng2020-anchor-ms-ssim", [3])),
+])  # fmt: skip
+def test_split(spec, expected):
+    assert codecs.split(spec) == expected
+    name, qualities = expected
+    assert [codecs.split(codecs.label(name, quality)) for quality in qualities] == [(name, [q]) for q in qualities]
+
+
+@pytest.mark.parametrize(("spec", "match"), [
+    ("x256:30", r"unknown codec 'x256' \(did you mean x265\?\)"),
+    ("compressai:mbt2018-men:3", r"unknown codec 'compressai:mbt2018-men' \(did you mean compressai:mbt2018-mean\?\)"),
+    ("compressai:4", r"unknown codec 'compressai' \(did you mean compressai:.*:4\?\)"),
+    ("x265:30:40", "quality '30:40' is not a number"), ("x265:", "quality '' is not a number"),
+    ("compressai:mbt2018-mean:x", "quality 'x' is not a number"),
+    ("", "unknown codec ''; known codecs: .*compressai:MODEL"),
+])  # fmt: skip
+def test_refusals(spec, match):
+    with pytest.raises(ValueError, match=match) as caught:
+        codecs.split(spec)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_reach_those_that_take_them():
+    codec = codecs.parse("compressai:mbt2018-mean:2", weights="random")
+    assert (codec.name, codec.quality, codec.weights) == ("compressai:mbt2018-mean", 2, "random")
+    assert codecs.parse("x265:30", weights="random").quality == 30  # classic ones have none
+    assert [codecs.takes_weights(name) for name in ("sa-icm-s", "compressai:mbt2018", "x265")] == [True, True, False]
+    assert codecs.weights_hash(codecs.parse("jpeg:30")) == ""
