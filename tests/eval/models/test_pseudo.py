@@ -132,6 +132,26 @@ def test_sequences_have_tracks() -> None:
     assert "tracking" not in still.tasks
 
 
+def test_tracks_agree_with_themselves() -> None:
+    """The evaluator links detections as the labels were linked; weak ones and false alarms included."""
+    pytest.importorskip("trackeval.metrics", reason="TrackEval is not installed: pip install --no-deps trackeval")
+    rng = np.random.default_rng(0)
+    dataset = Dataset("clip", items(20, "a"))
+    pairs = []
+    for t, item in enumerate(dataset.items):
+        boxes = np.array([[3 * k + t, 4 * k, 3 * k + t + 12, 4 * k + 14] for k in range(5)], float)
+        boxes += rng.normal(0, 0.8, boxes.shape)
+        pairs.append((item, {"boxes": boxes, "scores": np.sort(rng.uniform(0.05, 1, 5))[::-1],
+                             "labels": np.array([1, 1, 3, 1, 3])}))  # fmt: skip
+    truth = pseudo_truth(dataset, pairs, Model())
+    evaluator = build("tracking", truth)
+    for item, one in pairs:
+        evaluator.process(item, None, None, one)
+    figures = evaluator.evaluate().figures()
+    assert {name: figures[name] for name in ("mota", "idf1", "hota")} == pytest.approx(
+        {"mota": 100, "idf1": 100, "hota": 100})
+
+
 def test_what_cannot_be_is_told(found: Any) -> None:
     dataset, pairs = found
     with pytest.raises(ValueError, match=r"1.png: no prediction to make pseudo-labels of") as told:
