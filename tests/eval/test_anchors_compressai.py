@@ -54,7 +54,8 @@ def test_the_size_is_that_of_the_models_strings_and_the_header(busy, size):
     assert np.array_equal(random_codec(quality=5).decode(data), expected)  # the quality is in the stream
 
 
-@pytest.mark.parametrize("name", ["bmshj2018-factorized", "bmshj2018-factorized-relu", "mbt2018-mean", "bmshj2018-hyperprior-vbr"])
+@pytest.mark.parametrize("name", ["bmshj2018-factorized", "bmshj2018-factorized-relu", "mbt2018-mean",
+                                  "bmshj2018-hyperprior-vbr"])  # fmt: skip
 def test_other_families(name):
     codec = random_codec(PREFIX + name, 1)
     data = codec.encode(picture(17, 80))
