@@ -103,7 +103,7 @@ def evaluate(
     from pipelines.evaluate_data import dataset_of, readable
     from pipelines.evaluate_loop import Loop
     from pipelines.evaluate_models import about, tested_models, warn_of_training
-    from pipelines.points import Bench
+    from pipelines.points import Bench, identity
     from pipelines.results import Records
     from pipelines.run.atomic import make_folder, write_text
     from pipelines.run.batch import Refusals
@@ -136,6 +136,7 @@ def evaluate(
         note = {"settings": dataclasses.asdict(settings), "content": content, "pictures": len(dataset),
                 "refused": refusals.items, "categories": dataset.categories, "models": about(tested),
                 "panoptic_categories": dataset.panoptic.categories if dataset.panoptic else {},
+                "commands": {label(codec.name, codec.quality): line for codec in explicit if (line := identity(codec))},
                 "engine": dataclasses.asdict(engine), **origin}  # fmt: skip
         write_text(output / "run.json", json.dumps(note, indent=1))
         loop = Loop(bench, records, settings, engine, refusals)

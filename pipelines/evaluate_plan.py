@@ -87,7 +87,9 @@ def absolute(settings: Settings) -> Settings:
     if weights:
         from icm.codecs.release import find  # not sooner: it imports torch
 
-        weights = {codec: abspath(value) if find(value) == Path(value) else value for codec, value in weights.items()}
+        for codec, value in settings.weights.items():
+            if find(value) == Path(value) if codec in ours([codec]) else value != "random":
+                weights[codec] = abspath(value)
     return dataclasses.replace(
         settings, images=abspath(settings.images), annotations=labels, weights=weights,
         models=[_absolute_model(name) for name in settings.models],
@@ -103,7 +105,7 @@ def _absolute_model(name: str) -> str:
 
 def plan_codecs(settings: Settings) -> list[tuple[str, list[float]]]:
     """(codec name, qualities) in order, the ceiling first; no qualities: an anchor at matched rates."""
-    from pipelines.codecs import is_anchor, split
+    from pipelines.codecs import is_anchor, split, takes_weights
 
     plan: dict[str, list[float]] = {CEILING: [0.0]}
     for spec in settings.codecs:
@@ -117,9 +119,9 @@ def plan_codecs(settings: Settings) -> list[tuple[str, list[float]]]:
         known += [quality for quality in qualities if quality not in known]
     if settings.match is not None and not plan.get(split(settings.match)[0]):
         raise ValueError(f"--match {settings.match}: give it qualities too, as in --codec {settings.match}:20,40")
-    unknown = set(settings.weights) - set(ours(list(plan)))
+    unknown = [name for name in settings.weights if name not in plan or not takes_weights(name)]
     if unknown:
-        raise ValueError(f"--weights {min(unknown)}=...: no codec of ours of that name is evaluated")
+        raise ValueError(f"--weights {unknown[0]}=...: no codec of that name, with weights, is evaluated")
     return list(plan.items())
 
 
@@ -155,7 +157,7 @@ def check_tasks(settings: Settings, labelled: tuple[str, ...]) -> None:
 
 
 def ours(names: list[str]) -> list[str]:
-    """Those codecs that have weights."""
+    """Those codecs that are ours, which a FILE without a name is for."""
     from pipelines.codecs import is_anchor
 
     return [name for name in names if not is_anchor(name)]

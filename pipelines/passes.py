@@ -248,6 +248,8 @@ def _decoded_clip(stream: Coded, codec: Any, compare: bool, encode_s: float) -> 
             raise ValueError(f"{stream.path}: decodes to {number} frames, not {len(stream.items)}")
         yield _Frame(item, original, frame, stream, size, encode_s, decode_s, number == len(stream.items) - 1)
         size, encode_s = 0, 0.0
+    if next(source, None) is not None:
+        raise ValueError(f"{stream.path}: decodes to more than {len(stream.items)} frames")
 
 
 def _fidelity(each: _Frame) -> tuple[float, float]:

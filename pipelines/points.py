@@ -83,6 +83,7 @@ class Bench:
     pseudo: float | None = None  # the score from which a model's own predictions are its labels
     versions: dict[str, str] = field(default_factory=dict)
     cache: Cache = field(default_factory=Cache)
+    _settings: dict[str, str] = field(default_factory=dict)  # codec and quality -> hash of what decides the streams
 
     # --- places -----------------------------------------------------------------------------------------------------
     def place(self, kind: str, codec: Any) -> Path:
@@ -123,6 +124,12 @@ class Bench:
     # --- what decides what ------------------------------------------------------------------------------------------
     def stream_settings(self, codec: Any) -> str:
         """Hash of what decides the streams."""
+        name = label(codec.name, codec.quality)
+        if name not in self._settings:  # weights and programs are large
+            self._settings[name] = self._stream_settings(codec)
+        return self._settings[name]
+
+    def _stream_settings(self, codec: Any) -> str:
         libraries = {name: self.versions.get(name) for name in ("av", "pillow", "torch", "compressai", "constriction")}
         return fingerprint(content=self.content, codec=label(codec.name, codec.quality),
                            identity=identity(codec), weights=weights_hash(codec),

@@ -62,7 +62,7 @@ class Scorer:
         found: dict[str, list[tuple[str, Any]]] = {}
         for tested, task in wanted:
             if tested is not None and tested.name in names and (dataset := self.labels(tested)) is not None:
-                found.setdefault(tested.name, []).append((task, build(task, dataset)))
+                found.setdefault(tested.name, []).append((task, _evaluator(tested, task, dataset)))
         return found
 
     def records(
@@ -92,7 +92,7 @@ class Scorer:
             if dataset is None:
                 raise ValueError(f"pseudo-labels of {tested.name} are what it finds in the uncompressed pictures, "
                                  "and that point was not measured")  # fmt: skip
-            evaluator = build(task, dataset)
+            evaluator = _evaluator(tested, task, dataset)
             for item, found in kept.read(folder, tested.name, bench.dataset.items):
                 evaluator.process(item, None, None, found.prediction())
         try:
@@ -138,3 +138,9 @@ class Scorer:
             rate = 8 * sum(streams["bytes"][key] for key in keys) / sum(sizes[i] for i in ids)
             found[name] = {**scores.figures(counts), "rate_bpp": rate}
         return found
+
+
+def _evaluator(tested: Tested, task: str, dataset: Dataset) -> Any:
+    """What scores a task; classes that the model cannot name are left out where the task's rules say so."""
+    known = getattr(tested.model, "categories", None)
+    return build(task, dataset, None if known is None else list(known))

@@ -342,7 +342,8 @@ def test_pictures_that_differ_by_suffix_alone(vcm, tmp_path):
     (["--codec", "x265:30", "--model-weights", "none.pt"], "tiny has no weights"),
     (["--codec", "x265:30", "--dataset", "imagenet"], "known: coco, cityscapes"),
     (["--codec", "x265:30", "--limit", "0"], "at least one"),
-    (["--codec", "x265:30", "--weights", "sa-icm-s=a.safetensors"], "no codec of ours"),
+    (["--codec", "x265:30", "--weights", "sa-icm-s=a.safetensors"], "no codec of that name, with weights"),
+    (["--codec", "x265:30", "--weights", "x265=a.safetensors"], "no codec of that name, with weights"),
     ([], "give --codec"),
 ])  # fmt: skip
 def test_bad_requests_are_one_line(vcm, tiny, tmp_path, words, says):
