@@ -53,7 +53,9 @@ def index(read: dict[str, Any]) -> Any:
 
 
 def read_json(path: Path, what: str) -> Any:
-    """The file's JSON; ValueError, naming what was wanted, where it is none."""
+    """The file's JSON; ValueError or FileNotFoundError, naming what was wanted, where it is none."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; give {what}")
     try:
         return json.loads(path.read_bytes())
     except ValueError as error:

@@ -68,6 +68,8 @@ def open_images(images: str | Path, annotations: str | Path | None) -> Dataset:
 
 def _kind(path: Path) -> str:
     """What a CSV is by its first line."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; give {EXPECTED}")
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             head = next(csv.reader(file), [])

@@ -1,8 +1,7 @@
 """Pictures and frames of clips in, as a data set names them: (H, W, 3) uint8 RGB, or one line that says why not.
 
-Pictures: upright by EXIF, transparency on white, 16 bits become 8 (upper byte), grey and palettes converted.
-Clips: upright by the display matrix; YUV without a matrix tag is BT.709 from 720 lines up, else BT.601, and limited
-unless tagged full. Raw YUV 4:2:0 (.yuv) says its size and depth in its name: BQMall_832x480_60_10bit.yuv.
+Pictures: by pictures.py. Clips: upright by the display matrix; YUV without a matrix tag is BT.709 from 720 lines up,
+else BT.601, and limited unless tagged full. Raw YUV 4:2:0 (.yuv) says its size and depth in its name: BQMall_832x480_60_10bit.yuv.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from eval.datasets.base import Item
+from eval.datasets.pictures import picture_size, read_picture
 
 CLIPS = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".y4m", ".wmv",
          ".flv", ".ogv", ".3gp", ".h264", ".264", ".hevc", ".h265", ".265", ".obu", ".ivf", ".yuv"}  # fmt: skip
@@ -57,6 +57,8 @@ def frames(items: Iterable[Item]) -> Iterator[np.ndarray]:
                 at += 1
             opened = (path, clip, at)
             assert picture is not None
+            if item.width and picture.shape[:2] != (item.height, item.width):
+                raise ValueError(f"{path}: changes its size at frame {item.frame}; cut it there")
             yield picture
     finally:
         _close(opened)
@@ -65,44 +67,6 @@ def frames(items: Iterable[Item]) -> Iterator[np.ndarray]:
 def _close(opened: tuple[Path, Any, int] | None) -> None:
     if opened is not None:
         opened[1].close()
-
-
-def read_picture(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of a picture file; ValueError or OSError where it is none."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I;16"):
-                grey = (np.asarray(upright).astype(np.uint16) >> 8).astype(np.uint8)
-                return np.repeat(grey[:, :, None], 3, axis=2)
-            if upright.mode in ("I", "F"):
-                raise ValueError(f"{path}: 32 bits a pixel have no agreed range; convert it to 8 or 16 bits")
-            if "transparency" in upright.info or upright.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-                rgba = upright.convert("RGBA")
-                upright = Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba)
-            return np.array(upright.convert("RGB"))
-    except UnidentifiedImageError:
-        raise ValueError(f"{path}: is not a picture, or its head is damaged") from None
-    except (SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: damaged picture ({error})") from None
-    except OSError as error:
-        if error.errno is not None:  # no such file, no permission
-            raise
-        raise ValueError(f"{path}: truncated or damaged picture ({error})") from None
-
-
-def picture_size(path: Path) -> tuple[int, int]:
-    """(height, width) of `read_picture`'s result, from the head of the file."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            turned = image.format != "TIFF" and image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-            return (image.width, image.height) if turned else (image.height, image.width)
-    except UnidentifiedImageError:
-        raise ValueError(f"{path}: is not a picture, or its head is damaged") from None
 
 
 def read_clip(path: Path) -> Iterator[np.ndarray]:
@@ -158,6 +122,9 @@ def _rgb(path: Path, frame: Any) -> np.ndarray:
     if rest:
         raise ValueError(f"{path}: is turned by {frame.rotation} degrees; only quarter turns are known")
     return np.ascontiguousarray(np.rot90(converted.to_ndarray(format="rgb24"), turns))
+
+
+__all__ = ["CLIPS", "Yuv", "frames", "nominal_rate", "open_clip", "picture_size", "read", "read_clip", "read_picture"]
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,27 @@ def test_transparent_palette(tmp_path):
     assert np.array_equal(read_picture(tmp_path / "a.png"), read_picture_of_commands(tmp_path / "a.png"))
 
 
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_turned_tiff_and_lab(tmp_path, orientation):
+    path = tmp_path / "a.tif"
+    Image.fromarray(scene(9, 14)).save(path, tiffinfo={0x0112: orientation})
+    assert np.array_equal(read_picture(path), read_picture_of_commands(path))
+    assert picture_size(path) == read_picture(path).shape[:2]
+    lab = Image.merge("LAB", Image.fromarray(scene(9, 14)).split())
+    lab.save(path)
+    assert np.array_equal(read_picture(path), read_picture_of_commands(path))
+
+
+def test_several_pictures_and_other_programs_files_are_refused(tmp_path):
+    path = tmp_path / "a.gif"
+    Image.fromarray(scene(9, 14)).save(path, save_all=True, append_images=[Image.fromarray(scene(9, 14, 1))])
+    with pytest.raises(ValueError, match="holds 2 pictures"):
+        read_picture(path)
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
+    with pytest.raises(ValueError, match=r"a\.png: is not a picture"):  # EPS would run a program
+        read_picture(tmp_path / "a.png")
+
+
 def test_damaged_pictures_are_told_in_one_line(tmp_path):
     path = tmp_path / "a.png"
     Image.fromarray(scene(64, 64)).save(path)
