@@ -1,7 +1,8 @@
 """Pictures and frames of clips in, as a data set names them: (H, W, 3) uint8 RGB, or one line that says why not.
 
 Pictures: by pictures.py. Clips: upright by the display matrix; YUV without a matrix tag is BT.709 from 720 lines up,
-else BT.601, and limited unless tagged full. Raw YUV 4:2:0 (.yuv) says its size and depth in its name: BQMall_832x480_60_10bit.yuv.
+else BT.601, and limited unless tagged full. Raw YUV 4:2:0 (.yuv) says its size and depth in its name, as in
+Campfire_3840x2160_30fps_10bit.yuv.
 """
 
 from __future__ import annotations
