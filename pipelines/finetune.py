@@ -114,7 +114,7 @@ def _about(
         "content": settings.content, "codec_weights": {codec.name: weights_hash(codec) for codec in codecs},
         "steps": arguments.steps, "minutes": arguments.minutes, "batch": settings.batch, "seed": arguments.seed,
         "learning_rate": settings.learning_rate, "started_from": tuned_on(settings.weights),
-        "date_utc": origin["date_utc"], "versions": origin["versions"],
+        "versions": origin["versions"],
     }  # fmt: skip
 
 
