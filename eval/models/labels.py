@@ -32,9 +32,10 @@ PERSON: dict[int, str] = {1: "person"}
 ON_COCO = "trained on COCO train2017 (photographs, 80 categories)"
 
 
-def mismatch(model: Any, categories: Mapping[int, str]) -> list[str]:
+def mismatch(model: Any, categories: Mapping[int, str], task: str = "") -> list[str]:
     """One-line warnings where a model's labels and a data set's (id -> name) do not mean the same.
 
+    task: for which they are compared; of semantic maps, classes that the model does not know are no part of the mean.
     Empty where they fit, and where the model does not say what it knows (no `.categories`).
     """
     known: Mapping[int, str] | None = getattr(model, "categories", None)
@@ -46,8 +47,9 @@ def mismatch(model: Any, categories: Mapping[int, str]) -> list[str]:
     missing = [name for i, name in sorted(categories.items()) if i not in known]
     if missing:
         listed = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        so = "they are left out of the mean" if task == "semantic" else "they count as never found"
         warnings.append(f"{model.name} knows {len(categories) - len(missing)} of the {len(categories)} categories of "
-                        f"the labels, not {listed}: they count as never found{note}")  # fmt: skip
+                        f"the labels, not {listed}: {so}{note}")  # fmt: skip
     other = [i for i in sorted(categories) if i in known and _plain(known[i]) != _plain(categories[i])]
     if other:
         i = other[0]

@@ -8,6 +8,11 @@ from pathlib import Path
 
 from eval.models.layouts import LAYOUTS
 
+KINDS: dict[str, tuple[type, ...]] = {
+    "divide": (int, float), "score": (int, float), "iou": (int, float), "most": (int,), "several": (bool,),
+    "output": (str,), "note": (str,),
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Description:
@@ -54,4 +59,14 @@ def read_description(path: Path) -> Description:
         if row is not None and not (isinstance(row, list) and len(row) == count
                                     and all(isinstance(x, int | float) for x in row)):  # fmt: skip
             raise ValueError(f"{path}: {key} must be a list of {count} numbers")
-    return Description(**values)
+    for key, kind in KINDS.items():
+        value = values.get(key)
+        # bool is an int for Python, and no number here
+        if value is not None and (not isinstance(value, kind) or (isinstance(value, bool) and bool not in kind)):
+            raise ValueError(f"{path}: {key} must be {kind[-1].__name__}, not {value!r}")
+    for key in ("divide", "most"):
+        if values.get(key) is not None and values[key] <= 0:
+            raise ValueError(f"{path}: {key} must be above 0, not {values[key]!r}")
+    if 0 in (values.get("std") or ()):
+        raise ValueError(f"{path}: std holds a 0, by which nothing can be divided")
+    return Description(**{key: value for key, value in values.items() if value is not None})

@@ -161,6 +161,7 @@ def test_what_a_model_does_not_know_is_told() -> None:
     (line,) = mismatch(Known, {1: "person", 2: "bicycle", 3: "car"})
     assert "knows 2 of the 3" in line
     assert "bicycle" in line
-    assert "trained on squares" in line
+    assert "never found (trained on squares)" in line
+    assert "left out of the mean" in mismatch(Known, {1: "person", 2: "bicycle"}, "semantic")[0]
     (line,) = mismatch(Known, {1: "square", 3: "car"})
     assert "1 is 'person' there and 'square' in the labels" in line

@@ -141,6 +141,11 @@ def test_errors_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     told(tmp_path / "key.onnx", "layout 'yolov9' is none of fastestdet", "layout: yolov9")
     told(tmp_path / "key.onnx", "mapping of ids to names", "categories: [person]")
     told(tmp_path / "key.onnx", "mean must be a list of 3 numbers", "mean: 0.5")
+    told(tmp_path / "key.onnx", "most must be above 0", "most: 0")
+    told(tmp_path / "key.onnx", "score must be float, not 'low'", "score: low")
+    told(tmp_path / "key.onnx", "several must be bool", "several: 1")
+    told(tmp_path / "key.onnx", "iou must be float, not True", "iou: true")
+    told(tmp_path / "key.onnx", "std holds a 0", "std: [1, 0, 1]")
     told(tmp_path / "key.onnx", "is not YAML", "{")
     with pytest.raises(ValueError, match="leave --model-weights out"):
         models.build(f"onnx:{tmp_path / 'key.onnx'}", weights="w.pth")
