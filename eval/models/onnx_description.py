@@ -59,6 +59,8 @@ def read_description(path: Path) -> Description:
         if row is not None and not (isinstance(row, list) and len(row) == count
                                     and all(isinstance(x, int | float) for x in row)):  # fmt: skip
             raise ValueError(f"{path}: {key} must be a list of {count} numbers")
+        if key == "size" and row is not None and not all(isinstance(side, int) and side > 0 for side in row):
+            raise ValueError(f"{path}: size must be [width, height] in pixels, not {row}")
     for key, kind in KINDS.items():
         value = values.get(key)
         # bool is an int for Python, and no number here

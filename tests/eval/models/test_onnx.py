@@ -146,6 +146,7 @@ def test_errors_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     told(tmp_path / "key.onnx", "several must be bool", "several: 1")
     told(tmp_path / "key.onnx", "iou must be float, not True", "iou: true")
     told(tmp_path / "key.onnx", "std holds a 0", "std: [1, 0, 1]")
+    told(tmp_path / "key.onnx", "size must be .width, height. in pixels", "size: [0, 640]")
     told(tmp_path / "key.onnx", "is not YAML", "{")
     with pytest.raises(ValueError, match="leave --model-weights out"):
         models.build(f"onnx:{tmp_path / 'key.onnx'}", weights="w.pth")
