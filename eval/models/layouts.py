@@ -121,14 +121,15 @@ class Layout:
     score: float = 0.001  # low, as for AP, which wants the whole curve
     iou: float | None = 0.7  # None: suppressed already
     clip: bool = True
+    axes: int = 3  # of the output
 
 
 LAYOUTS: dict[str, Layout] = {
-    "fastestdet": Layout(fastestdet, "stretch", "bgr", 0.05, 0.45, clip=False),  # as in its own evaluation
+    "fastestdet": Layout(fastestdet, "stretch", "bgr", 0.05, 0.45, clip=False, axes=4),  # as in its own evaluation
     "yolov5": Layout(yolov5, iou=0.6),
     "yolov8": Layout(yolov8),
     "rows6": Layout(rows6, iou=None),
-    "rows7": Layout(rows7, iou=None),
+    "rows7": Layout(rows7, iou=None, axes=2),
 }
 
 

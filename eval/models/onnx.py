@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,9 @@ class OnnxModel:
             raise ImportError(f"{self.name}: needs onnxruntime: pip install onnxruntime") from None
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # its errors come as exceptions; told once, by us
-        options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or 0)  # it does not look there itself
+        # it looks at neither itself: workers that share a machine have told torch how much of it is theirs
+        torch = sys.modules.get("torch")
+        options.intra_op_num_threads = torch.get_num_threads() if torch else int(os.environ.get("OMP_NUM_THREADS") or 0)
         wanted = [one for one in ("CUDAExecutionProvider", "CPUExecutionProvider")
                   if one in onnxruntime.get_available_providers()]  # fmt: skip
         try:
@@ -136,10 +139,10 @@ class OnnxModel:
         except Exception as error:
             raise ValueError(f"{self.path}: does not load as ONNX ({_line(error)}); export it again") from None
 
-    def _recognise(self, names: dict[int, str] | None) -> None:
+    def _recognise(self, names: Any) -> None:
         """Layout and categories, from a grey picture's output; ValueError where they stay open."""
         given = self.about.categories
-        listed = list(names.values()) if names else None
+        listed = list(names.values() if isinstance(names, dict) else names) if names else None
         classes = len(given) if given else len(listed) if listed else None
         grey = np.full((self._size[1], self._size[0], 3), 114, np.uint8)
         shape = self._run(grey, "rgb").shape
@@ -148,6 +151,9 @@ class OnnxModel:
             raise ValueError(f"{self.path}: an output of shape {shape} is none that is known; say its layout "
                              f"({', '.join(LAYOUTS)}) and its categories in {self._beside()}")  # fmt: skip
         self._layout = LAYOUTS[layout]
+        if len(shape) != self._layout.axes:
+            raise ValueError(f"{self.path}: an output of shape {shape} is not laid out as {layout}, which has "
+                             f"{self._layout.axes} axes; say another in {self._beside()}")  # fmt: skip
         if given:
             self._categories = given
         elif listed:
@@ -157,6 +163,9 @@ class OnnxModel:
                 raise ValueError(f"{self.path}: class {strange!r} is none of COCO's; say which ids its classes have in "
                                  f"your labels, in {self._beside()}: categories: {{1: {listed[0]}, ...}}")  # fmt: skip
             self._categories = {ids[name]: name for name in listed}
+            if len(self._categories) != len(listed):
+                raise ValueError(f"{self.path}: two of its classes have one name; list its categories in "
+                                 f"{self._beside()}")  # fmt: skip
         else:
             self._categories = COCO_THINGS
             self.note = self.note or "classes taken for COCO's 80, which the file does not say"

@@ -86,6 +86,8 @@ def test_neighbours_change_nothing(tmp_path: Path) -> None:
     for key in alone:
         assert np.array_equal(alone[key], together[key])
     assert model.predict([]) == []
+    listed = models.build(f"onnx:{write(tmp_path / 'b.onnx', 'yolov5', list(NAMES.values()))}")  # older exports' way
+    assert listed.categories == model.categories
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1), (31, 47), (480, 640), (213, 320)])
@@ -137,6 +139,8 @@ def test_errors_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     told(write(tmp_path / "odd.onnx", "yolov8", {0: "person", 1: "tram", 2: "car"}), "'tram' is none of COCO's")
     told(write(tmp_path / "few.onnx", "yolov8"), "class 2, and 1 are known", "{layout: yolov8, categories: {1: a}}")
     told(write(tmp_path / "small.onnx", "yolov8", NAMES, True), "does not run on a picture", "size: [16, 16]")
+    told(write(tmp_path / "axes.onnx", "rows7"), "not laid out as yolov8, which has 3 axes", "layout: yolov8")
+    told(write(tmp_path / "twice.onnx", "yolov8", {0: "car", 1: "dog", 2: "car"}), "two of its classes have one name")
     told(write(tmp_path / "key.onnx", "yolov8"), "'colours', which is none of", "colours: rgb")
     told(tmp_path / "key.onnx", "layout 'yolov9' is none of fastestdet", "layout: yolov9")
     told(tmp_path / "key.onnx", "mapping of ids to names", "categories: [person]")

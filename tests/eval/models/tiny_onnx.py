@@ -17,7 +17,7 @@ CORNERS = np.concatenate([CENTRED[:, :2] - 16, CENTRED[:, :2] + 16], 1)
 LAYOUTS = ("yolov5", "yolov8", "rows6", "rows7", "fastestdet")
 
 
-def write(path: Path, layout: str, names: dict[int, str] | None = None, dynamic: bool = False) -> Path:
+def write(path: Path, layout: str, names: dict[int, str] | list[str] | None = None, dynamic: bool = False) -> Path:
     """A detector of that layout; `names` go where Ultralytics puts them; `dynamic`: sides of the input left open."""
     one, four = np.float32(1), (1, 4, 1)
     nodes = [_node("AveragePool", ["x"], "mean", kernel_shape=[32, 32], strides=[32, 32])]
