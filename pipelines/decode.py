@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise FileNotFoundError(f"{arguments.input}: no such file or folder")
     if arguments.workers < 1:
         raise ValueError(f"--workers {arguments.workers}: must be at least 1")
-    codec = _anchor(arguments.codec) if arguments.codec else None
+    codec = _anchor(arguments.codec, arguments.weights) if arguments.codec else None
     settings = {"frames": frame_range(arguments.frames), "partial": arguments.partial, "codec": arguments.codec,
                 "weights": arguments.weights}  # fmt: skip
     if arguments.input.is_dir():
@@ -91,12 +91,12 @@ def frame_range(text: str | None) -> tuple[int, int | None] | None:
     return start, stop
 
 
-def _anchor(name: str) -> Any:
+def _anchor(name: str, weights: str | None) -> Any:
     from pipelines import codecs
 
     if not codecs.is_anchor(codecs.split(name)[0]):
         raise ValueError(f"--codec {name}: is for anchors; a .vcm file tells its codec itself")
-    return codecs.parse(name)
+    return codecs.parse(name, weights=weights)
 
 
 def _run_file(arguments: argparse.Namespace, settings: dict[str, Any]) -> int:
@@ -221,7 +221,7 @@ def _codec(source: Path, settings: dict[str, Any], *needed: str) -> Any:
     from pipelines.encode import codec_of
 
     if settings["codec"]:
-        return _anchor(settings["codec"])
+        return _anchor(settings["codec"], settings["weights"])
     with read(source, partial=True) as stream:
         name = stream.header.model
     if name not in codecs.table() or codecs.is_anchor(name):

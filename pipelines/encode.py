@@ -222,12 +222,13 @@ def _encode_picture(source: Path, request: Request) -> tuple[bytes, float, int, 
 
 
 def _encode_clip(source: Path, request: Request) -> tuple[bytes, float, int, int, int]:
+    from pipelines import codecs
     from pipelines.clips import probe_clip, read_clip
     from pipelines.run.progress import progress
 
     info = probe_clip(source)
     codec = request.codec()
-    if not hasattr(codec, "encode_clip"):
+    if codecs.is_anchor(request.name) or not hasattr(codec, "encode_clip"):  # anchors' streams hold no times
         raise ValueError(f"{source}: {request.name} codes pictures, not clips; choose one of ours (`vcm models`)")
     count = 0
 

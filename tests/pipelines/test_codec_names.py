@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from eval.anchors import ANCHORS
 from pipelines import codecs
+from pipelines.media import read_picture, write_picture
 
 
 @pytest.mark.parametrize(("spec", "expected"), [
@@ -39,3 +42,22 @@ def test_weights_reach_those_that_take_them():
     assert codecs.parse("x265:30", weights="random").quality == 30  # classic ones have none
     assert [codecs.takes_weights(name) for name in ("sa-icm-s", "compressai:mbt2018", "x265")] == [True, True, False]
     assert codecs.weights_hash(codecs.parse("jpeg:30")) == ""
+
+
+def test_compressai_on_the_command_line(vcm, tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    write_picture(tmp_path / "a.png", picture)
+    name, random = "compressai:bmshj2018-factorized", ("--weights", "random")
+    done = vcm("encode", tmp_path / "a.png", "-o", tmp_path / "a.cai", "--codec", f"{name}:2", *random)
+    assert done.code == 0, done.err
+    data = (tmp_path / "a.cai").read_bytes()
+    assert data == ANCHORS[name](2, weights="random").encode(picture)
+    assert vcm("decode", tmp_path / "a.cai", "-o", tmp_path / "b.png", "--codec", name, *random).code == 0
+    assert np.array_equal(read_picture(tmp_path / "b.png"), ANCHORS[name](weights="random").decode(data))
+
+
+def test_the_video_anchors_code_clips_in_evaluations_only(vcm, clip, tmp_path):
+    done = vcm("encode", clip, "-o", tmp_path / "a.h264", "--codec", "x264:30")
+    assert done.code == 2
+    assert "x264 codes pictures, not clips" in done.err
+    assert not (tmp_path / "a.h264").exists()
