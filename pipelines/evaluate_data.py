@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from eval.datasets import Dataset, Item, load
+from eval.datasets.reading import CLIPS
 from pipelines.evaluate_plan import Settings
 from pipelines.media import read_picture
 from pipelines.notes import fingerprint
@@ -44,7 +45,7 @@ def readable(
     clips: dict[Path, str] = {}
     for item in progress(dataset.items, len(dataset.items), "reading"):
         try:
-            if item.sequence and item.width and _is_clip(dataset, item):
+            if item.width and item.path.suffix.lower() in CLIPS:
                 clips[item.path] = clips.get(item.path) or sha256_file(item.path)
                 digest, (height, width) = clips[item.path], (item.height, item.width)
             else:
@@ -54,7 +55,8 @@ def readable(
                 height, width = sizes[digest]
             if item.width and (item.width, item.height) != (width, height):
                 raise ValueError(f"is {width}x{height}, and {item.width}x{item.height} in the annotations")
-            hashes.append([item.id, item.file_name, digest])
+            place = [item.sequence, item.frame, str(dataset.rate.get(item.sequence))] if item.sequence else []
+            hashes.append([item.id, item.file_name, digest, *place])
             items.append(dataclasses.replace(item, width=width, height=height))
         except EXPECTED as error:
             refusals.add(item.path, error)
@@ -66,11 +68,6 @@ def readable(
     dataset = dataclasses.replace(dataset, items=tuple(items))
     labels = _labels(dataset) if pseudo is None else ["pseudo-labels", pseudo]
     return dataset, fingerprint(items=hashes, labels=labels)
-
-
-def _is_clip(dataset: Dataset, item: Item) -> bool:
-    """Whether the item is a frame of a clip's file: its name goes on below the file's own."""
-    return item.path.name in Path(item.file_name).parts[:-1]
 
 
 def _known(path: Path | None) -> dict[str, Any]:

@@ -50,16 +50,16 @@ class Loop:
         if not self._proved and any(plan.models for plan in plans if plan):
             prove(self.bench.tested)
             self._proved = True
-        units = [self._units(plan) if plan else [] for plan in plans]
-        parts = self._parts([(plan, unit) for plan, of in zip(plans, units, strict=True) if plan for unit in of])
+        counts = [len(self._units(plan)) if plan else 0 for plan in plans]
+        parts = self._parts([plan for plan in plans if plan])
         measured = []
-        for codec, plan, of, each in zip(codecs, plans, units, wanted, strict=True):
+        for codec, plan, count, each in zip(codecs, plans, counts, wanted, strict=True):
             name = label(codec.name, codec.quality)
             if plan is None:
                 print(f"{name:<20} done before")
                 measured.append(codec)
                 continue
-            share = _Share(parts, len(of))
+            share = _Share(parts, count)
             try:
                 new = self._point(plan, share, each)
             except WorkerDied:
@@ -93,7 +93,7 @@ class Loop:
 
     def _units(self, plan: Plan) -> list[Unit]:
         weights = self.settings.weights.get(plan.codec.name)
-        return plan.units(weights, max(1, self.settings.batch), whole=not self.engine.spreads)
+        return self.bench.units(plan, weights, max(1, self.settings.batch), whole=not self.engine.spreads)
 
     def _point(self, plan: Plan, share: _Share, wanted: list[tuple[Tested | None, str]]) -> list[Record]:
         name = label(plan.codec.name, plan.codec.quality)
@@ -114,22 +114,25 @@ class Loop:
                 print(f"warning: {record.model} fails at {record.task} on the uncompressed pictures already"
                       + (f" ({note})" if note else ""), file=sys.stderr)  # fmt: skip
 
-    def _parts(self, units: list[tuple[Plan, Unit]]) -> Iterator[Part]:
-        """The rows of each unit, in order."""
+    def _parts(self, plans: list[Plan]) -> Iterator[Part]:
+        """The rows of each unit of each plan, in order; units are listed when their time comes."""
         engine = self.engine
-        if not units:
+        if all(plan.idle for plan in plans):
             return
-        threads = max(1, (os.cpu_count() or 1) // engine.workers) if engine.spreads else 0
+        # Ray gives an actor of one processor one thread; our processes share the cores
+        threads = max(1, (os.cpu_count() or 1) // engine.workers) if engine.spreads and engine.name == "local" else 0
         job = Job(
             self.bench.folder.resolve(), tuple((each.spec, each.weights, each.tasks) for each in self.bench.tested),
             max(1, self.settings.batch), engine.overlap, self.bench.sampled, threads,
         )  # fmt: skip
         if engine.spreads:
-            yield from spread([unit for _, unit in units], functools.partial(worker, job), engine.name, engine.workers)
+            units = (unit for plan in plans for unit in self._units(plan))
+            yield from spread(units, functools.partial(worker, job), engine.name, engine.workers)
             return
         models = [each.model for each in self.bench.tested]
-        for plan, unit in units:
-            yield run(unit, plan.codec, models, job)
+        for plan in plans:
+            for unit in self._units(plan):
+                yield run(unit, plan.codec, models, job)
 
 
 class _Share:

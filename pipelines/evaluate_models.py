@@ -28,6 +28,8 @@ def tested_models(settings: Settings, dataset: Dataset) -> tuple[Tested, ...]:
     from eval.models import build
 
     tasks = [task for task in settings.tasks if task != "fidelity"]
+    if "tracking" in tasks and not dataset.sequences:
+        raise ValueError(f"--task tracking: {dataset.name} has no sequences; give a clip, or a data set of clips")
     found: list[Tested] = []
     for spec in settings.models if tasks else []:
         weights = settings.model_weights.get(spec)

@@ -173,24 +173,24 @@ def _batches(decoded: Iterable[_Frame], size: int) -> Iterator[list[_Frame]]:
 
 
 def _decoded(unit: Unit, codec: Any) -> Iterator[_Frame]:
+    originals = stills(unit.streams)
     for stream in unit.streams:
-        encode_s = 0.0
-        original = None
         if stream.rate is None:
-            if unit.encode or unit.fidelity:
-                original = next(frames(stream.items))
-            if unit.encode:
-                assert original is not None
-                encode_s = encode(codec, stream, original)
+            original = next(originals) if unit.encode or unit.fidelity else None
+            encode_s = encode(codec, stream, original) if unit.encode else 0.0
             yield from _decoded_picture(stream, codec, original, encode_s)
         else:
-            if unit.encode:
-                encode_s = encode(codec, stream)
+            encode_s = encode(codec, stream) if unit.encode else 0.0
             yield from _decoded_clip(stream, codec, unit.fidelity, encode_s)
 
 
+def stills(streams: Iterable[Coded]) -> Iterator[np.ndarray]:
+    """The original of each stream of one picture, read when asked for. Of a clip, no frame is decoded twice."""
+    return frames(stream.items[0] for stream in streams if stream.rate is None)
+
+
 def encode(codec: Any, stream: Coded, original: np.ndarray | None = None) -> float:
-    """Write one stream; the seconds that the codec took, without reading and writing files."""
+    """Write one stream (`original`: of one picture); the seconds that the codec took, without reading and writing."""
     reading = 0.0
 
     def timed() -> Iterator[np.ndarray]:
@@ -204,8 +204,6 @@ def encode(codec: Any, stream: Coded, original: np.ndarray | None = None) -> flo
                 return
             yield frame
 
-    if stream.rate is None and original is None:
-        original = next(frames(stream.items))
     start = time.perf_counter()
     data = codec.encode(original) if stream.rate is None else encode_clip(codec, timed(), stream.rate)
     encode_s = time.perf_counter() - start - reading

@@ -26,7 +26,7 @@ from pipelines import kept
 from pipelines.cache import Cache
 from pipelines.codecs import label, weights_hash
 from pipelines.notes import fingerprint, read_note, write_note
-from pipelines.passes import Coded, Row, Unit, encode, threads_of
+from pipelines.passes import Coded, Row, Unit, encode, stills, threads_of
 from pipelines.run.progress import progress
 from pipelines.tested import Tested, hash_of
 
@@ -47,7 +47,6 @@ class Plan:
     """What is missing of a point. models: places in the bench's list."""
 
     codec: Any
-    streams: tuple[Coded, ...]
     encode: bool
     fidelity: bool
     models: tuple[int, ...] = ()
@@ -56,17 +55,6 @@ class Plan:
     def idle(self) -> bool:
         """Nothing is to be coded or looked at: at most figures are to be computed."""
         return not (self.encode or self.fidelity or self.models)
-
-    def units(self, weights: str | None = None, batch: int = 1, whole: bool = False) -> list[Unit]:
-        """The pass in parts that workers can do, whole clips and whole batches each; or in one."""
-        if self.idle:
-            return []
-        size = len(self.streams) if whole else -(-SHARD // batch) * batch
-        if not whole and any(stream.rate is not None for stream in self.streams):
-            size = 1
-        codec = (self.codec.name, self.codec.quality, weights)
-        return [Unit(codec, self.streams[i : i + size], self.encode, self.fidelity, self.models)
-                for i in range(0, len(self.streams), size)]  # fmt: skip
 
 
 @dataclass
@@ -185,7 +173,19 @@ class Bench:
                        and (again or self.look_note(codec, tested) is None))  # fmt: skip
         if encode:
             shutil.rmtree(self.place("streams", codec), ignore_errors=True)
-        return Plan(codec, self.streams(codec), encode, fidelity, models)
+        return Plan(codec, encode, fidelity, models)
+
+    def units(self, plan: Plan, weights: str | None = None, batch: int = 1, whole: bool = False) -> list[Unit]:
+        """The pass in parts that workers can do, whole clips and whole batches each; or in one."""
+        if plan.idle:
+            return []
+        streams = self.streams(plan.codec)
+        size = len(streams) if whole else -(-SHARD // batch) * batch
+        if not whole and any(stream.rate is not None for stream in streams):
+            size = 1
+        codec = (plan.codec.name, plan.codec.quality, weights)
+        return [Unit(codec, streams[i : i + size], plan.encode, plan.fidelity, plan.models)
+                for i in range(0, len(streams), size)]  # fmt: skip
 
     # --- doing it ---------------------------------------------------------------------------------------------------
     def encode(self, codec: Any) -> dict[str, Any]:
@@ -195,9 +195,9 @@ class Bench:
             return note
         shutil.rmtree(self.place("streams", codec), ignore_errors=True)
         streams = self.streams(codec)
-        encode_s = 0.0
+        originals, encode_s = stills(streams), 0.0
         for stream in progress(streams, len(streams), f"{label(codec.name, codec.quality)} encode"):
-            encode_s += encode(codec, stream)
+            encode_s += encode(codec, stream, next(originals) if stream.rate is None else None)
         sizes = {stream.key: stream.path.stat().st_size for stream in streams}
         return self._note_streams(codec, streams, sizes, encode_s, threads_of(codec), False)
 
@@ -234,7 +234,7 @@ class Bench:
                         evaluator.process(row.item, None, None, found.prediction())
                 measured.append(_light(row))
         if plan.encode:
-            self._note_streams(codec, plan.streams, sizes, encode_s, measured[0].threads, self.overlapped)
+            self._note_streams(codec, self.streams(codec), sizes, encode_s, measured[0].threads, self.overlapped)
         if plan.fidelity:
             self._note_fidelity(codec, measured, sizes)
         for tested, seconds in zip(looking, predict_s, strict=True):

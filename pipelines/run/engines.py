@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -44,7 +44,7 @@ def ahead(items: Iterable[U], function: Callable[[U], R], depth: int = 2) -> Ite
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def spread(units: Sequence[U], make: Callable[[], Callable[[U], R]], engine: str, workers: int) -> Iterator[R]:
+def spread(units: Iterable[U], make: Callable[[], Callable[[U], R]], engine: str, workers: int) -> Iterator[R]:
     """The function that `make` builds, of every unit, in order, by `workers` of `engine`. make: importable, picklable.
 
     What the function raises is raised here. Raises WorkerDied, and ImportError without Ray where it is asked for.
@@ -61,7 +61,7 @@ def need_ray() -> Any:
     return ray
 
 
-def _processes(units: Sequence[U], make: Callable[[], Callable[[U], R]], workers: int) -> Iterator[R]:
+def _processes(units: Iterable[U], make: Callable[[], Callable[[U], R]], workers: int) -> Iterator[R]:
     import multiprocessing
 
     # spawn: a fork of a process that has used torch or OpenCV threads may hang
@@ -104,7 +104,7 @@ class _Actor:
         return self.function(unit)
 
 
-def _ray(units: Sequence[U], make: Callable[[], Callable[[U], R]], workers: int) -> Iterator[R]:
+def _ray(units: Iterable[U], make: Callable[[], Callable[[U], R]], workers: int) -> Iterator[R]:
     """A pool of actors on the cluster of RAY_ADDRESS, or on a Ray of this machine that ends with the run.
 
     Every node must see the same files, under the same paths.
