@@ -255,6 +255,18 @@ def test_clips_are_one_file_a_sequence(vcm, clips, tmp_path, fake):
     assert set(stills.per_sequence["camera.mkv"]) == {"psnr_db", "ms_ssim", "rate_bpp"}
 
 
+def test_frames_are_read_once_a_pass_by_codecs_of_pictures(vcm, clips, tmp_path, monkeypatch):
+    """Each frame is a file of its own, but the clip is not opened anew for each."""
+    from eval.datasets import reading
+
+    opened = []
+    read_clip = reading.read_clip
+    monkeypatch.setattr(reading, "read_clip", lambda path: opened.append(path) or read_clip(path))
+    done = vcm("evaluate", "--images", clips, "--dataset", "clip", "--codec", "jpeg:40", "-o", tmp_path / "run")
+    assert done.code == 0, done.err
+    assert len(opened) == 2 + 2 * 2  # for the sizes; then two points
+
+
 def test_a_clip_that_decodes_short_is_refused(vcm, clips, tmp_path, fake, monkeypatch):
     decode = fake.decode_clip
     monkeypatch.setattr(fake, "decode_clip", lambda self, data, start, stop: decode(self, data, start, stop - 1))
