@@ -116,7 +116,7 @@ def test_errors_are_one_line(tmp_path: Path) -> None:
             assert "\n" not in str(caught.value)
             assert name in str(caught.value)
     with pytest.raises(ValueError, match="unknown task model"):
-        models.build("yolo")
+        models.build("centernet")
     with pytest.raises(ValueError, match="uint8 RGB"):
         models.SceneModel(SceneMaskRCNN()).predict([np.zeros((4, 4))])
 
