@@ -99,7 +99,8 @@ def _mean_difference(curves: list[tuple[np.ndarray, np.ndarray]], use: np.ndarra
     """(B,) mean over the common range of x of the second curve minus the first; nan without one."""
     low = np.max([x[:, 0] for x, _ in curves], axis=0)
     high = np.min([x[:, -1] for x, _ in curves], axis=0)
-    use = use & (low < high)
+    span = np.max([x[:, -1] - x[:, 0] for x, _ in curves], axis=0)
+    use = use & (high - low > 1e-9 * span)  # what is common by rounding alone would be a quotient of rounding errors
     found = np.full(len(low), np.nan)
     areas = [AREAS[interpolation](x[use], y[use], low[use], high[use]) for x, y in curves]
     found[use] = (areas[1] - areas[0]) / (high - low)[use]

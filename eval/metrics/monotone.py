@@ -70,7 +70,7 @@ def _end(h0: np.ndarray, h1: np.ndarray, m0: np.ndarray, m1: np.ndarray) -> np.n
 
 
 def akima_area(x: np.ndarray, y: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """The same by Akima's pieces (1970), curve by curve; two points are joined by a line."""
+    """The same by Akima's pieces (1970), curve by curve; they may swing beyond their points. Two points: a line."""
     from scipy.interpolate import Akima1DInterpolator
 
     areas = np.zeros(len(x))

@@ -14,7 +14,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -71,7 +70,7 @@ def write(path: str | os.PathLike, kind: str, about: Mapping[str, Any], arrays: 
     partial.parent.mkdir(parents=True, exist_ok=True)
     try:
         with open(partial, "wb") as file:
-            np.savez_compressed(file, allow_pickle=False, about=np.array(text), **arrays)
+            np.savez_compressed(file, about=np.array(text), **arrays)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -79,16 +78,17 @@ def write(path: str | os.PathLike, kind: str, about: Mapping[str, Any], arrays: 
 
 def load(path: str | os.PathLike) -> Any:
     """The scores of a file that `save` wrote; ValueError, one line, where it is none, and OSError where it is gone."""
-    try:
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:  # numpy leaves a damaged one open
-            arrays = {name: file[name] for name in file.files}
-        about = json.loads(str(arrays.pop("about")))
-        if about.pop("version") != VERSION:
-            raise KeyError("version")
-        module, name = KINDS[about.pop("kind")]
-        return getattr(importlib.import_module(module), name).restore(about, arrays)
-    except (KeyError, ValueError, TypeError, EOFError, AttributeError, zipfile.BadZipFile):
-        raise ValueError(f"{path}: is no file of scores of this version; evaluate the point again") from None
+    with open(path, "rb") as raw:  # numpy itself leaves a damaged one open
+        try:
+            with np.load(raw, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            about = json.loads(str(arrays.pop("about")))
+            if about.pop("version") != VERSION:
+                raise ValueError("version")
+            module, name = KINDS[about.pop("kind")]
+            return getattr(importlib.import_module(module), name).restore(about, arrays)
+        except Exception:  # of a damaged archive zipfile and its decompressors raise a dozen kinds
+            raise ValueError(f"{path}: is no file of scores of this version; evaluate the point again") from None
 
 
 def join(parts: Sequence[Any]) -> Any:

@@ -193,9 +193,10 @@ def test_scores_survive_files_and_shards(tmp_path):
     whole = score(dataset, rows, "instances")
     whole.save(tmp_path / "m.instances.npz")
     again = load(tmp_path / "m.instances.npz")
+    assert again.arrays.keys() == whole.arrays.keys()
     ids = [image["id"] for image in dataset["images"]]
     parts = join([score(dataset, rows, "instances", ids[:2]), score(dataset, rows, "instances", ids[2:])])
-    for other in (again, parts):
+    for other in (again, parts, join([again])):
         assert other.figures() == whole.figures()
         assert other.per_class() == whole.per_class()
         assert other.picture_ids.tolist() == whole.picture_ids.tolist()

@@ -172,6 +172,14 @@ def test_rate_and_accuracy_fail_apart():
                       raw.raw_rate_percent, raw.raw_accuracy_points)  # fmt: skip
 
 
+def test_an_overlap_by_rounding_is_none():
+    low, high = np.linspace(10, 20, 6), np.linspace(20, 30, 6)
+    high[0] = np.nextafter(20, 0)
+    assert bd(curve(RATES[:6], low), curve(RATES[:6], high)).reason == "the curves do not overlap in quality"
+    high[0] = 19
+    assert bd(curve(RATES[:6], low), curve(RATES[:6], high)).rate_percent < -80
+
+
 def test_many_at_once_are_each_alone():
     rng = np.random.default_rng(1)
     rates = np.tile(RATES, (40, 1)) * rng.uniform(0.8, 1.25, (40, 7))

@@ -35,6 +35,8 @@ def test_fidelity_of_resamples():
 def test_scores_survive_their_file(tmp_path):
     scores = some()
     scores.save(tmp_path / "deep" / "none.fidelity.npz")
+    with np.load(tmp_path / "deep" / "none.fidelity.npz") as file:
+        assert sorted(file.files) == ["about", "ms_ssim", "picture_ids", "psnr_db"]
     again = load(tmp_path / "deep" / "none.fidelity.npz")
     assert type(again) is FidelityScores
     assert again.figures() == scores.figures()
@@ -56,6 +58,21 @@ def test_files_that_hold_no_scores_are_refused_in_one_line(tmp_path):
         assert "\n" not in str(caught.value)
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "none.npz")
+
+
+def test_damaged_files_are_refused_or_whole(tmp_path):
+    path, scores = tmp_path / "a.npz", some()
+    scores.save(path)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        damaged = bytearray(whole)
+        damaged[rng.integers(len(whole))] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged)
+        try:
+            assert load(path).figures() == scores.figures()  # a bit that says nothing, as of a time
+        except ValueError as error:
+            assert "is no file of scores" in str(error)
 
 
 def test_parts_join_to_the_whole():
