@@ -1,12 +1,13 @@
 """SAM's edge maps, ours beside upstream's generator: agreement and seconds, from one run and one setting.
 
-    python benchmarks/sam_edges.py -o runs/sam_edges [PICTURES] [--count 12] [--minutes 20] [--side 32]
+    python -m benchmarks.sam_edges -o runs/sam_edges [PICTURES] [--count 12] [--minutes 20] [--side 32]
 
-Random-weight ViT-B, its decoder drawn wider so that points give different masks. Thresholds are quantiles of this run:
-25 % of the masks pass predicted IoU, half of these stability. Pictures take turns: on each, upstream, exact, and each
-named setting of options, in this process with the same threads. Seconds are wall-clock and of the processor (all
-threads: the figure to read on a busy machine). What is measured stays in the folder, a file a picture: a run that was
-ended goes on.
+ViT-B with random weights whose masks are regions around their points (`sam_random.py`), aimed on the first picture.
+Thresholds are quantiles of this run: 25 % of the masks pass predicted IoU, half of these stability. Pictures take
+turns: on each, upstream, exact, and each named setting of options, in this process with the same threads. Seconds are
+wall-clock and of the processor (all threads: the figure to read on a busy machine). What is measured stays in the
+folder, two files a picture: a run that was ended goes on, and a setting that was named since is measured beside exact,
+whose seconds then and now say how fast the machine was.
 """
 
 from __future__ import annotations
@@ -24,37 +25,12 @@ import numpy as np
 
 NAMED: dict[str, dict[str, Any]] = {
     "exact": {},
-    "low_res_margin=0.02": {"low_res_margin": 0.02},
-    "bfloat16 encoder+upscaling": {"precision": "bfloat16", "precision_parts": "encoder+upscaling"},
-    "bfloat16": {"precision": "bfloat16"},
-    "bfloat16, low_res_margin=0.02": {"precision": "bfloat16", "low_res_margin": 0.02},
+    "bfloat16 search, refine=0.02": {
+        "precision": "bfloat16",
+        "precision_parts": "transformer+upscaling",
+        "refine": 0.02,
+    },
 }
-
-
-def wide_vit_b(gain: float, detail: float) -> Any:
-    """ViT-B, random, so that points have different masks and these are no dust.
-
-    gain: of the decoder's matrices (at their usual size every point has the same mask). detail: how much the four
-    subpixels of each upscaling differ (1: as drawn, which gives a chequerboard).
-    """
-    import torch
-    from segment_anything import sam_model_registry
-
-    torch.manual_seed(0)
-    model = sam_model_registry["vit_b"](checkpoint=None).eval()
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if weight.ndim > 1 and name.startswith("mask_decoder"):
-                weight.mul_(gain)
-            if "point_embeddings" in name:
-                weight.mul_(3)
-        for layer in (model.mask_decoder.output_upscaling[0], model.mask_decoder.output_upscaling[3]):
-            mean = layer.weight.mean((2, 3), keepdim=True)
-            layer.weight.copy_(2 * mean + detail * (layer.weight - mean))
-        last = model.mask_decoder.iou_prediction_head.layers[-1]
-        last.weight.mul_(0.02)
-        last.bias.fill_(0.6)  # upstream filters by positive IoU only
-    return model
 
 
 def quantiles(model: Any, pictures: list[np.ndarray], side: int) -> dict[str, float]:
@@ -93,56 +69,89 @@ def timed(function: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
     return result, {"s": end[0] - start[0], "cpu_s": end[1] - start[1]}
 
 
-def measure(model: Any, picture: np.ndarray, thresholds: dict[str, float], side: int, nms: float) -> dict[str, Any]:
-    """One picture: seconds of each, edge IoU with upstream's, its edge fraction and masks."""
+def generate(model: Any, picture: np.ndarray, options: Any, alpha: float) -> dict[str, Any]:
+    """What upstream finds: `edges` (H, W) bool, `masks` (how many), seconds."""
     from segment_anything import SamAutomaticMaskGenerator
 
     from icm.edges.boundaries import edge_map
     from icm.edges.labels import label_map
-    from icm.edges.sam.everything import Everything
-    from icm.edges.sam.options import Options
 
-    alpha = thresholds["alpha"]
-    options = Options(points_per_side=side, stability_score_thresh=thresholds["stability"], box_nms_thresh=nms)
-    ours = {name: Everything(model, dataclasses.replace(options, **more)) for name, more in NAMED.items()}
     generator = SamAutomaticMaskGenerator(
-        model, pred_iou_thresh=alpha, points_per_side=side,
-        stability_score_thresh=options.stability_score_thresh, box_nms_thresh=nms,
-    )  # fmt: skip
+        model,
+        pred_iou_thresh=alpha,
+        points_per_side=options.points_per_side,
+        stability_score_thresh=options.stability_score_thresh,
+        box_nms_thresh=options.box_nms_thresh,
+    )
 
-    def theirs() -> np.ndarray:
+    def theirs() -> tuple[np.ndarray, int]:
         masks = generator.generate(picture)
-        row["masks"] = len(masks)
-        return label_map([m["segmentation"] for m in masks], [m["predicted_iou"] for m in masks], picture.shape[:2])
+        scores = [mask["predicted_iou"] for mask in masks]
+        return label_map([mask["segmentation"] for mask in masks], scores, picture.shape[:2]), len(masks)
 
-    row: dict[str, Any] = {"shape": picture.shape[:2]}
-    labels, row["upstream"] = timed(theirs)
-    reference = edge_map(labels)
-    row["edge_fraction"] = float(reference.mean())
-    for name, everything in ours.items():
+    (labels, masks), seconds = timed(theirs)
+    return {"edges": edge_map(labels), "masks": masks, **seconds}
+
+
+def measure(
+    model: Any, picture: np.ndarray, reference: np.ndarray, options: Any, alpha: float, names: list[str]
+) -> dict[str, Any]:
+    """Seconds of each of NAMED, and the IoU of its edges with `reference` (H, W)."""
+    from icm.edges.boundaries import edge_map
+    from icm.edges.sam.everything import Everything
+
+    found: dict[str, Any] = {}
+    for name in names:
+        everything = Everything(model, dataclasses.replace(options, **NAMED[name]))
         # a picture is a first one only once: prompt embeddings of its size are there from the second on
-        def mine(everything: Any = everything) -> np.ndarray:
-            return everything([picture], alpha)[0].select(alpha).label_map()
-
-        found, row[name] = timed(mine)
-        edges = edge_map(found)
+        labels, found[name] = timed(lambda: everything([picture], alpha)[0].select(alpha).label_map())  # noqa: B023
+        edges = edge_map(labels)
         union = int((edges | reference).sum())
-        row[name]["edge_iou"] = int((edges & reference).sum()) / union if union else 1.0
-    return row
+        found[name]["edge_iou"] = int((edges & reference).sum()) / union if union else 1.0
+    return found
+
+
+def turn(model: Any, picture: np.ndarray, file: Path, options: Any, alpha: float) -> None:
+    """One picture: measure what `file` lacks. Its edges lie beside it."""
+    from pipelines.edges_job import png
+    from pipelines.media import read_picture
+    from pipelines.run.atomic import write_bytes, write_text
+
+    edges = file.with_suffix(".png")
+    if file.exists():
+        row = json.loads(file.read_text())
+        missing = [name for name in NAMED if name not in row["settings"]]
+        if not missing:
+            return
+        reference = read_picture(edges)[..., 0] > 0
+        again = measure(model, picture, reference, options, alpha, ["exact", *missing])
+        for name in missing:  # in the seconds of that time
+            scale = {unit: row["settings"]["exact"][unit] / again["exact"][unit] for unit in ("s", "cpu_s")}
+            row["settings"][name] = {**again[name], **{unit: again[name][unit] * scale[unit] for unit in scale}}
+    else:
+        theirs = generate(model, picture, options, alpha)
+        reference = theirs.pop("edges")
+        row = {"shape": picture.shape[:2], "edge_fraction": float(reference.mean()), "upstream": theirs}
+        row["settings"] = measure(model, picture, reference, options, alpha, list(NAMED))
+        write_bytes(edges, png(reference))
+    write_text(file, json.dumps(row) + "\n")
 
 
 def report(rows: list[dict[str, Any]]) -> None:
     """Means over pictures, ratios of summed seconds; whether the setting is as hard as it should be is for the reader:
     edge fraction of 2 to 20 %, at least 30 masks."""
-    fractions, masks = [row["edge_fraction"] for row in rows], [row["masks"] for row in rows]
+    fractions, masks = [row["edge_fraction"] for row in rows], [row["upstream"]["masks"] for row in rows]
     print(f"{len(rows)} pictures; edge fraction {min(fractions):.3f} to {max(fractions):.3f}; ", end="")
     print(f"masks that survive {min(masks)} to {max(masks)}")
     total = {unit: sum(row["upstream"][unit] for row in rows) for unit in ("s", "cpu_s")}
     mean = {unit: total[unit] / len(rows) for unit in total}
     print(f"{'upstream':<32} {mean['s']:7.1f} s {mean['cpu_s']:7.1f} cpu s a picture")
     for name in NAMED:
-        own = {unit: sum(row[name][unit] for row in rows) for unit in total}
-        iou = [row[name]["edge_iou"] for row in rows]
+        settings = [row["settings"][name] for row in rows if name in row["settings"]]
+        if len(settings) < len(rows):
+            continue
+        own = {unit: sum(one[unit] for one in settings) for unit in total}
+        iou = [one["edge_iou"] for one in settings]
         print(
             f"{name:<32} {own['s'] / len(rows):7.1f} s {own['cpu_s'] / len(rows):7.1f} cpu s   "
             f"{total['s'] / own['s']:5.2f}x ({total['cpu_s'] / own['cpu_s']:5.2f}x cpu)   "
@@ -159,35 +168,39 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=12)
     parser.add_argument("--side", type=int, default=32, help="points a side (default 32, upstream's)")
     parser.add_argument("--coarse", type=int, default=8, help="points a side for the thresholds (default 8)")
-    parser.add_argument("--gain", type=float, default=3.0, help="of the decoder's random weights (default 3)")
-    parser.add_argument("--detail", type=float, default=0.3, help="of the upscaling's random weights (default 0.3)")
-    parser.add_argument(
-        "--nms", type=float, default=0.95, help="box_nms_thresh of both (default 0.95: 30 must survive)"
-    )
     parser.add_argument("--minutes", type=float, default=60, help="start no picture after so many (default 60)")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
 
     import torch
 
+    from benchmarks.sam_random import random_vit_b
+    from icm.edges.sam.options import Options
     from pipelines.media import list_pictures, read_picture
     from pipelines.run.atomic import write_text
 
     torch.set_num_threads(arguments.threads)
     start, paths = time.monotonic(), list_pictures(arguments.pictures)[: arguments.count]
-    model = wide_vit_b(arguments.gain, arguments.detail)
+    drawn = arguments.output / "decoder.pt"  # aimed once: another version of the code would aim a bit differently
+    model = random_vit_b(None if drawn.exists() else read_picture(paths[0]))
+    if drawn.exists():
+        model.mask_decoder.load_state_dict(torch.load(drawn, weights_only=True))
+    else:
+        arguments.output.mkdir(parents=True, exist_ok=True)
+        torch.save(model.mask_decoder.state_dict(), drawn)
     record = arguments.output / "thresholds.json"
     if not record.exists():
         found = quantiles(model, [read_picture(path) for path in paths], arguments.coarse)
         write_text(record, json.dumps(found) + "\n")
     thresholds = json.loads(record.read_text())
-    print(f"{arguments.threads} threads, alpha {thresholds['alpha']:.5f}, stability {thresholds['stability']:.4f}")
-    for path in paths:
-        file = arguments.output / f"{path.stem}.json"
-        if not file.exists() and time.monotonic() - start < 60 * arguments.minutes:
-            row = measure(model, read_picture(path), thresholds, arguments.side, arguments.nms)
-            write_text(file, json.dumps(row) + "\n")
+    alpha, stability = thresholds["alpha"], thresholds["stability"]
+    print(f"{arguments.threads} threads, alpha {alpha:.5f}, stability {stability:.4f}", flush=True)
+    options = Options(points_per_side=arguments.side, stability_score_thresh=stability)
     files = [arguments.output / f"{path.stem}.json" for path in paths]
+    for path, file in zip(paths, files, strict=True):
+        if time.monotonic() - start < 60 * arguments.minutes:
+            turn(model, read_picture(path), file, options, alpha)
+            print(f"{file.stem} after {time.monotonic() - start:.0f} s", flush=True)
     rows = [json.loads(file.read_text()) for file in files if file.exists()]
     if rows:
         report(rows)

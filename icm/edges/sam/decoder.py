@@ -50,6 +50,10 @@ class State(NamedTuple):
     queries: Tensor
     image: Tensor
 
+    def pick(self, points: Tensor) -> State:
+        """Those at `points`, (B,) bool."""
+        return self if points.all() else State(*(x[points] for x in self))
+
 
 class SplitDecoder:
     """`model`: anything with SAM's `prompt_encoder` and `mask_decoder`. dtypes: of the transformer and of upscaling.
@@ -241,9 +245,9 @@ def _spread(attention: Any, scores: Tensor, v: Tensor, image: Tensor) -> Tensor:
     values = torch.einsum("bthd,chd->bhtc", v.unflatten(-1, (attention.num_heads, -1)), weight)
     values = values + attention.out_proj.bias / attention.num_heads  # each head's weights sum to 1
     weights, values = weights.flatten(1, 2).transpose(1, 2), values.flatten(1, 2)
-    if image.ndim == 3:
-        return image.baddbmm_(weights, values)  # this point's own, not needed again
-    return torch.baddbmm(image.expand(len(values), -1, -1), weights, values)
+    if image.ndim == 2:
+        image = image.repeat(len(values), 1, 1)  # baddbmm of a view would copy it twice
+    return image.baddbmm_(weights, values)  # this point's own, not needed again
 
 
 def _up(layer: Any, x: Tensor) -> Tensor:

@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from icm.edges.sam.decoder import Prompts, SplitDecoder, State
+from icm.edges.sam.decoder import Prompts, SplitDecoder
 from icm.edges.sam.encoder import encode
 from icm.edges.sam.options import Options
+from icm.edges.sam.refine import refined
 from icm.edges.sam.resize import Resize
 from icm.edges.sam.survivors import Survivors, boxes_of, joined, pack
 
@@ -42,6 +43,7 @@ class Everything:
         dtype = {part: getattr(torch, o.precision_of(part)) for part in ("encoder", "transformer", "upscaling")}
         with torch.inference_mode():
             self.decoder = SplitDecoder(model, dtype["transformer"], dtype["upscaling"])
+            self.exact = SplitDecoder(model) if o.refine >= 0 else self.decoder
         self.encoder, self.encoder_dtype = model.image_encoder, dtype["encoder"]
         if self.encoder_dtype != torch.float32:
             self.encoder = copy.deepcopy(model.image_encoder).to(self.encoder_dtype)
@@ -53,6 +55,7 @@ class Everything:
         self.points_per_batch = o.points_per_batch or (4 if cpu else 128)
         self.encoder_batch = o.encoder_batch or (1 if cpu else 8)
         self._prompts = functools.lru_cache(maxsize=8)(self._make_prompts)
+        self._exact_prompts = functools.lru_cache(maxsize=8)(self._make_exact_prompts)
         self._resize = functools.lru_cache(maxsize=8)(self._make_resize)
 
     def __call__(self, pictures: Sequence[np.ndarray], alpha: float) -> list[Survivors]:
@@ -86,8 +89,24 @@ class Everything:
         from torchvision.ops import batched_nms
 
         o, shape = self.options, (box[3] - box[1], box[2] - box[0])
-        prompts, resize = self._prompts(layer, shape), self._resize(shape)
-        grid = torch.from_numpy(self.grids[layer] * np.array([shape[1], shape[0]])).to(self.device)  # (P, 2)
+        if o.refine >= 0:
+            parts = refined(self, embedding, box, layer, size, alpha)
+        else:
+            parts = self._all_points(embedding, box, layer, size, alpha)
+        if not parts:
+            none = torch.zeros(0, device=self.device)
+            parts = list(self._survive(none.view(0, 1, 1), none, none.view(0, 2), self._resize(shape), box, size))
+        crop = joined(parts)
+        keep = batched_nms(crop.boxes.float(), crop.iou, torch.zeros_like(crop.iou), o.box_nms_thresh)
+        corner = torch.tensor([box[0], box[1]], device=self.device)
+        return dataclasses.replace(crop, boxes=crop.boxes + corner.repeat(2), points=crop.points + corner).pick(keep)
+
+    def _all_points(
+        self, embedding: Tensor, box: list[int], layer: int, size: tuple[int, ...], alpha: float
+    ) -> list[Survivors]:
+        """Of every point of a crop: the masks above the thresholds, suppression still to come."""
+        shape = (box[3] - box[1], box[2] - box[0])
+        prompts, resize, grid = self._prompts(layer, shape), self._resize(shape), self._grid(layer, shape)
         shared = self.decoder.share(embedding)
         parts: list[Survivors] = []
         for start in range(0, len(grid), self.points_per_batch):
@@ -97,21 +116,10 @@ class Everything:
             wanted = iou > alpha if alpha > 0 else torch.ones_like(iou, dtype=torch.bool)  # (B, M)
             point = wanted.any(1)
             if point.any():
-                logits = self._logits(state, point, resize)[wanted[point]]
+                logits = self.decoder.logits(state.pick(point), *resize.tokens)[wanted[point]]
                 points = grid[start:stop].repeat_interleave(iou.shape[1], 0)[wanted.flatten()]
                 parts += self._survive(logits, iou[wanted], points, resize, box, size)
-        if not parts:
-            none = torch.zeros(0, device=self.device)
-            parts = list(self._survive(none.view(0, 1, 1), none, grid[:0], resize, box, size))
-        crop = joined(parts)
-        keep = batched_nms(crop.boxes.float(), crop.iou, torch.zeros_like(crop.iou), o.box_nms_thresh)
-        corner = torch.tensor([box[0], box[1]], device=self.device)
-        return dataclasses.replace(crop, boxes=crop.boxes + corner.repeat(2), points=crop.points + corner).pick(keep)
-
-    def _logits(self, state: State, point: Tensor, resize: Resize) -> Tensor:
-        """Low-resolution logits (b, M, r, c) of the chosen points, the padding's rows and columns left out."""
-        chosen = state if point.all() else State(*(x[point] for x in state))
-        return self.decoder.logits(chosen, -(-resize.rows // 4), -(-resize.columns // 4))
+        return parts
 
     def _survive(
         self, logits: Tensor, iou: Tensor, points: Tensor, resize: Resize, box: list[int], size: tuple[int, ...]
@@ -153,9 +161,20 @@ class Everything:
                 box_nms=o.box_nms_thresh,
             )
 
+    def _grid(self, layer: int, shape: tuple[int, int]) -> Tensor:
+        """Points (P, 2), x and y in pixels of a crop of `shape`."""
+        return torch.from_numpy(self.grids[layer] * np.array([shape[1], shape[0]])).to(self.device)
+
     def _make_prompts(self, layer: int, shape: tuple[int, int]) -> Prompts:
+        return self.decoder.prompts(self._points(layer, shape))
+
+    def _make_exact_prompts(self, layer: int, shape: tuple[int, int]) -> Prompts:
+        return self.exact.prompts(self._points(layer, shape))
+
+    def _points(self, layer: int, shape: tuple[int, int]) -> Tensor:
+        """`_grid` in pixels of the encoder's input."""
         points = self.transform.apply_coords(self.grids[layer] * np.array([shape[1], shape[0]]), shape)
-        return self.decoder.prompts(torch.from_numpy(points).to(self.device))
+        return torch.from_numpy(points).to(self.device)
 
     def _make_resize(self, shape: tuple[int, int]) -> Resize:
         side = self.model.image_encoder.img_size

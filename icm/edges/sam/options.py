@@ -33,6 +33,7 @@ class Options:
     precision: str = "float32"
     precision_parts: str = "encoder+transformer+upscaling"
     low_res_margin: float = -1.0
+    refine: float = -1.0
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:

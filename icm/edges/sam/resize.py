@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from icm.edges.sam.survivors import extents
+
 BLOCK = 128
 """Output rows, or columns, in a block."""
 
@@ -25,6 +27,7 @@ class Resize:
         self.size = size
         vertical, horizontal = (_matrix(low, side, used[axis], size[axis]).to(device) for axis in (0, 1))
         self.rows, self.columns = (int(m.any(0).nonzero().max()) + 1 for m in (vertical, horizontal))
+        self.tokens = -(-self.rows // 4), -(-self.columns // 4)  # rows and columns of image tokens that matter
         self._vertical, self._horizontal = _blocks(vertical), _blocks(horizontal)
 
     def __call__(self, logits: Tensor) -> Tensor:
@@ -40,6 +43,15 @@ class Resize:
     def inside(self, logits: Tensor) -> Tensor:
         """The part of the logits (n, r, c) that shows the crop, at their own resolution."""
         return logits[:, : self.rows, : self.columns]
+
+    def boxes(self, logits: Tensor, threshold: float) -> Tensor:
+        """About the boxes (n, 4) of the masks of logits (n, r, c) at full size, from their largest in each column and
+        each row alone: at most a little too large."""
+        columns, rows = (
+            torch.cat([line[:, low : low + matrix.shape[1]] @ matrix.T for matrix, low, _ in blocks], dim=1) > threshold
+            for line, blocks in ((logits.amax(1), self._horizontal), (logits.amax(2), self._vertical))
+        )
+        return extents(columns, rows)
 
 
 def _matrix(low: int, side: int, used: int, size: int) -> Tensor:

@@ -147,14 +147,15 @@ def paint(packed: Tensor, top: Tensor, width: int) -> Tensor:
 
 def boxes_of(masks: Tensor) -> Tensor:
     """(N, 4) int64, x0 y0 x1 y1 of the outermost pixels of (N, H, W) bool; zeros for an empty mask."""
-    height, width = masks.shape[1:]
-    rows, columns = masks.any(2).byte(), masks.any(1).byte()
     if not len(masks):
         return torch.zeros(0, 4, dtype=torch.int64, device=masks.device)
-    first_last = [
-        columns.argmax(1), rows.argmax(1),
-        width - 1 - columns.flip(1).argmax(1), height - 1 - rows.flip(1).argmax(1),
-    ]  # fmt: skip
+    return extents(masks.any(1), masks.any(2))
+
+
+def extents(columns: Tensor, rows: Tensor) -> Tensor:
+    """(N, 4) int64, as `boxes_of`, of the columns (N, W) and rows (N, H) that hold pixels, bool."""
+    x, y = columns.byte(), rows.byte()
+    first_last = [x.argmax(1), y.argmax(1), x.shape[1] - 1 - x.flip(1).argmax(1), y.shape[1] - 1 - y.flip(1).argmax(1)]
     return torch.stack(first_last, dim=1) * columns.any(1, keepdim=True)
 
 

@@ -20,7 +20,7 @@ from icm.edges.sam.survivors import boxes_of, pack, paint, unpack
 from tests.icm.edges.tiny_sam import tiny_sam
 
 ALL = -1e9
-OURS = ("points_per_batch", "encoder_batch", "precision", "precision_parts", "low_res_margin")
+OURS = ("points_per_batch", "encoder_batch", "precision", "precision_parts", "low_res_margin", "refine")
 BASE = {"points_per_side": 6, "stability_score_thresh": 0.0, "box_nms_thresh": 0.9}
 SETTINGS = [
     {},
@@ -182,6 +182,33 @@ def test_shortcuts_are_near_and_named():
         assert np.mean(best) > 0.8, more
     (none,) = Everything(tiny_sam(), dataclasses.replace(exact, low_res_margin=0.0))([np.zeros_like(picture)], 1e9)
     assert len(none) == 0
+
+
+@pytest.mark.parametrize("more", [{}, {"crop_n_layers": 1}, {"stability_score_thresh": 0.0}, {"points_per_batch": 5}])
+def test_refined_masks_are_those_of_float32(more):
+    """Searched in bfloat16; the margin is wide, for a tiny model's low resolution is low indeed."""
+    chosen = {**BASE, "stability_score_thresh": 0.5, "stability_score_offset": 0.2, "box_nms_thresh": 0.6, **more}
+    model, picture, options = tiny_sam(depth=2), scene(), Options(**chosen)
+    (reference,) = Everything(model, options)([picture], 0.5)
+    search = dataclasses.replace(options, precision="bfloat16", precision_parts="transformer+upscaling", refine=0.2)
+    (found,) = Everything(model, search)([picture], 0.5)
+    assert len(reference) > 1
+    assert_same(found.select(0.5).records(), reference.select(0.5).records())
+
+
+def test_refining_makes_few_masks_again(monkeypatch):
+    model, picture = tiny_sam(depth=2), scene()
+    everything = Everything(model, Options(**{**BASE, "box_nms_thresh": 0.3}, refine=0.0))
+    made: list[int] = []
+    transform = everything.exact.transform
+    monkeypatch.setattr(
+        everything.exact,
+        "transform",
+        lambda shared, prompts: (made.append(len(prompts.tokens)), transform(shared, prompts))[1],
+    )
+    assert len(everything([picture], 0.5)[0])
+    assert 0 < sum(made) < BASE["points_per_side"] ** 2
+    assert len(everything([picture], 1e9)[0]) == 0
 
 
 def test_bad_options_and_other_models():
