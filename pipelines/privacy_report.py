@@ -12,7 +12,8 @@ from eval.report import Picture, Report, Strip, render
 from eval.report.draw import webp
 from eval.report.privacy import plots, section
 from pipelines.media import read_picture
-from pipelines.run.atomic import replacing, write_text
+from pipelines.report_plots import save_plots
+from pipelines.run.atomic import write_text
 
 FILE = "privacy.json"
 
@@ -33,16 +34,11 @@ def read(folder: Path) -> dict[str, Any]:
 
 def sections(folders: Sequence[Path], output: Path) -> list[str]:
     """The HTML of each run, its plots written beside the page."""
-    from eval.plots import save
-
     parts = []
     for folder in folders:
         run = read(folder)
         prefix = f"{run['dataset']}-" if len(folders) > 1 else ""
-        for name, panels in plots(run, prefix).items():
-            for suffix in (".png", ".svg"):
-                with replacing(output.parent / "plots" / f"{name}{suffix}") as temporary:
-                    save(panels, temporary)
+        save_plots(plots(run, prefix), output)
         parts.append(section(run, _strips(folder, run), prefix))
     return parts
 

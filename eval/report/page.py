@@ -1,21 +1,24 @@
-"""One self-contained HTML page: curves, BD-rates, points, pictures with detections, and how it was made.
+"""One self-contained HTML page: curves, BD figures, bars, pictures with what was found in them, and how it was made.
 
-Report ─render─▶ text of one file; it asks nothing of any network, and is right in light and dark.
+Report ─render─▶ text of one file; it asks nothing of any network, needs no script, and is right in light and dark.
 """
 
 from __future__ import annotations
 
-import base64
-import html
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from eval.metrics import BD
-from eval.plots import Panel, svg
+from eval.plots import Panel, names_of, recoloured, svg
 from eval.records import Record
+from eval.report.bars import Bars, charts
+from eval.report.markup import data, escape, legend, marker_line
+from eval.report.tables import Comparison, Front, bd_table, front_table, points_table
+from eval.report.viewer import Viewer, viewer
+
+HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Strip:
-    """A row of pictures under a heading: one codec at its rates."""
+    """Pictures under a heading, in rows that wrap."""
 
     title: str
     pictures: tuple[Picture, ...]
@@ -37,15 +40,18 @@ class Strip:
 
 @dataclass(frozen=True)
 class Section:
-    """Everything of one data set under one task model."""
+    """Everything of one data set under one task model and one protocol."""
 
     title: str
-    lead: str  # one sentence: how many pictures, which model, which protocol
+    lead: str  # how many pictures, which model, which protocol
     records: tuple[Record, ...]
     plots: dict[str, tuple[Panel, ...]]  # name (of files too) -> panels
+    headings: dict[str, str] = field(default_factory=dict)  # name of plots -> heading above them
     anchor: str = ""
-    bd: dict[str, dict[str, BD]] = field(default_factory=dict)  # codec -> measure -> figure
-    strips: dict[str, tuple[Strip, ...]] = field(default_factory=dict)  # picture's name -> strips
+    bd: tuple[Comparison, ...] = ()
+    fronts: tuple[Front, ...] = ()
+    bars: tuple[Bars, ...] = ()
+    viewer: Viewer | None = None
 
 
 @dataclass(frozen=True)
@@ -58,118 +64,83 @@ class Report:
     more: tuple[str, ...] = ()
 
 
+def codecs_of(sections: Sequence[Section]) -> list[str]:
+    """Every codec of the page, in order: what decides the colours of those without one of their own."""
+    names = dict.fromkeys(record.codec for section in sections for record in section.records)
+    return [name for name in names if name != "uncompressed"]
+
+
 def render(report: Report) -> str:
     """The page's HTML."""
-    style = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
-    body = [f"<h1>{_e(report.title)}</h1>"]
-    for section in report.sections:
-        body += _section(section)
+    style = (HERE / "style.css").read_text(encoding="utf-8")
+    codecs = codecs_of(report.sections)
+    body = [f"<h1>{escape(report.title)}</h1>"]
+    for number, section in enumerate(report.sections):
+        body += _section(section, codecs, number)
     body += report.more
     body += ["<h2>How this was made</h2>"]
     for origin in report.origins:
         body += _origin(origin)
+    if any(section.viewer and section.viewer.scenes for section in report.sections):
+        body.append(f"<script>\n{(HERE / 'viewer.js').read_text(encoding='utf-8')}</script>")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{_e(report.title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
+        '<link rel="icon" href="data:,">\n'  # browsers ask for one beside the page otherwise
+        f"<title>{escape(report.title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
         + "\n".join(body)
         + "\n</body>\n</html>\n"
     )
 
 
-def _section(section: Section) -> list[str]:
-    out = [f"<h2>{_e(section.title)}</h2>", f"<p>{_e(section.lead)}</p>", *figures(section.plots)]
-    if section.bd:
-        out += _bd_table(section)
-    out += _points_table(section.records)
-    for name, strips in section.strips.items():
-        out += [f"<h3>{_e(name)}</h3>", *(strip_html(strip) for strip in strips)]
+def _section(section: Section, codecs: Sequence[str], number: int) -> list[str]:
+    out = [f"<h2>{escape(section.title)}</h2>", f"<p>{escape(section.lead)}</p>"]
+    out += figures(section.plots, codecs, section.headings)
+    out += bd_table(section.bd, section.anchor, codecs)
+    if section.viewer:
+        out += viewer(section.viewer, codecs, number)
+    if section.bars:
+        out += ["<h3>Classes and sizes of objects, at comparable rates</h3>", *charts(section.bars, codecs)]
+    return [*out, *front_table(section.fronts, codecs), *points_table(section.records, codecs)]
+
+
+def figures(
+    plots: Mapping[str, Sequence[Panel]], codecs: Sequence[str] = (), headings: Mapping[str, str] | None = None
+) -> list[str]:
+    """The plots as HTML, each in light and in dark, with legends that wrap; `codecs`: all of the page."""
+    out = []
+    for name, panels in plots.items():
+        if headings and name in headings:
+            out.append(f"<h3>{escape(headings[name])}</h3>")
+        more = [f"{marker_line(dashed=True)} uncompressed"] if any(p.ceiling is not None for p in panels) else []
+        if any(curve.band for panel in panels for curve in panel.curves):
+            more.append('<span class="swatch"></span> 95 % of the resamples')
+        out += [legend(names_of(panels), codecs or names_of(panels), more), f'<div class="plots" id="{escape(name)}">']
+        out += [_panel(panel, codecs or names_of(panels)) for panel in panels]
+        out.append("</div>")
     return out
 
 
-def figures(plots: Mapping[str, Sequence[Panel]]) -> list[str]:
-    """The plots as HTML, each in light and in dark."""
-    out = ['<div class="plots">']
-    for name, panels in plots.items():
-        dark, light = (_data("image/svg+xml", svg(panels, theme).encode()) for theme in ("dark", "light"))
-        across = panels[0].across.replace("rate (bits per pixel)", "rate in bits per pixel")
-        alt = f"{', '.join(panel.title for panel in panels)} against {across}"
-        out.append(
-            f'<figure id="{_e(name)}"><picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
-            f'<img src="{light}" alt="{_e(alt)}"></picture></figure>'
-        )
-    return [*out, "</div>"]
+def _panel(panel: Panel, codecs: Sequence[str]) -> str:
+    light = svg([panel], names=codecs, legend=False)
+    dark = data("image/svg+xml", recoloured(light, "dark").encode())
+    across = panel.across.replace("rate (bits per pixel)", "rate in bits per pixel")
+    return (
+        f'<figure><picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
+        f'<img src="{data("image/svg+xml", light.encode())}" alt="{escape(f"{panel.title} against {across}")}">'
+        "</picture></figure>"
+    )
 
 
 def strip_html(strip: Strip) -> str:
-    """A row of pictures."""
+    """Pictures in rows."""
     shown = "".join(
-        f'<figure><img loading="lazy" src="{_data("image/webp", p.webp)}" alt="{_e(p.title)}">'
-        f"<figcaption><b>{_e(p.title)}</b> {_e(p.note)}</figcaption></figure>"
+        f'<figure><img loading="lazy" src="{data("image/webp", p.webp)}" alt="{escape(p.title)}">'
+        f"<figcaption><b>{escape(p.title)}</b> {escape(p.note)}</figcaption></figure>"
         for p in strip.pictures
     )
-    heading = f'<p class="soft">{_e(strip.title)}</p>' if strip.title else ""
+    heading = f'<p class="soft">{escape(strip.title)}</p>' if strip.title else ""
     return f'{heading}<div class="strip">{shown}</div>'
-
-
-def _bd_table(section: Section) -> list[str]:
-    measures = list(dict.fromkeys(measure for row in section.bd.values() for measure in row))
-    head = "".join(f'<th class="measure">{_e(measure)}</th>' for measure in measures)
-    rows: list[str] = []
-    for codec, figures in section.bd.items():
-        cells = []
-        for measure in measures:
-            bd = figures[measure]
-            if all(row[measure] == bd and bd.percent is None for row in section.bd.values()):  # once says it
-                if not rows:
-                    cells.append(f'<td class="why" rowspan="{len(section.bd)}">n/a: {_e(bd.reason)}</td>')
-            elif bd.percent is None:
-                cells.append(f'<td class="why">n/a: {_e(bd.reason)}</td>')
-            else:
-                kind = "saves" if bd.percent < 0 else "costs"
-                cells.append(f'<td class="{kind}">{bd.percent:+.1f} %</td>'.replace("-", "−"))
-        rows.append(f"<tr><td>{_e(codec)}</td>{''.join(cells)}</tr>")
-    return [
-        f"<h3>BD-rate against {_e(section.anchor)}</h3>",
-        '<p class="soft">Mean difference of rate at equal quality, pchip over the raw points; negative saves rate. '
-        "A curve that is not monotone, or does not overlap the anchor’s, has no BD-rate.</p>",
-        f'<div class="scroll"><table><tr><th>codec</th>{head}</tr>{"".join(rows)}</table></div>',
-    ]
-
-
-def _points_table(records: Sequence[Record]) -> list[str]:
-    tasks = list(dict.fromkeys(record.task for record in records if record.model))
-    points: dict[tuple[str, float], list[Record]] = {}
-    for record in sorted(records, key=lambda record: record.rate_bpp):
-        points.setdefault((record.codec, record.quality), []).append(record)
-    order = {name: i for i, name in enumerate(dict.fromkeys(record.codec for record in records))}
-    head = "".join(f"<th>{_e(task)}<br>AP</th><th>{_e(task)}<br>AP50</th>" for task in tasks)
-    rows, last = [], None
-    for (codec, quality), same in sorted(points.items(), key=lambda entry: (order[entry[0][0]], entry[1][0].rate_bpp)):
-        one, of = same[0], {record.task: record for record in same}
-        cells = [
-            codec,
-            "" if codec == "uncompressed" else f"{quality:g}",
-            f"{one.rate_bpp:.4f}",
-            f"{one.bytes_total:,}",
-        ]
-        for task in tasks:
-            cells += [_number(ap, 1) or "n/a" for ap in (of[task].ap, of[task].ap50)] if task in of else ["", ""]
-        cells += ["∞" if one.psnr_db == 100.0 else _number(one.psnr_db, 2), _number(one.ms_ssim, 4),
-                  _per_picture(one.encode_s, one.pictures), _per_picture(one.decode_s, one.pictures),
-                  _threads(one)]  # fmt: skip
-        first = ' class="first"' if last not in (None, codec) else ""
-        rows.append(f"<tr{first}>" + "".join(f"<td>{_e(cell)}</td>" for cell in cells) + "</tr>")
-        last = codec
-    return [
-        "<h3>Points</h3>",
-        '<p class="soft">Times are of coding and decoding in memory, one picture after the other, each codec on the '
-        "threads that the last column says: they compare only where these are equal. Anchors use one.</p>",
-        '<div class="scroll"><table><tr><th>codec</th><th>quality</th><th>rate<br>(bpp)</th><th>bytes<br>on disk</th>'
-        f"{head}<th>PSNR<br>(dB)</th><th>MS-SSIM</th><th>encode<br>(ms/picture)</th><th>decode<br>(ms/picture)</th>"
-        "<th>threads<br>(of both)</th></tr>"
-        f"{''.join(rows)}</table></div>",
-    ]
 
 
 def _origin(origin: dict[str, Any]) -> list[str]:
@@ -188,27 +159,5 @@ def _origin(origin: dict[str, Any]) -> list[str]:
         "seed": (origin.get("settings") or {}).get("seed"),
         "refused": "; ".join(": ".join(item) for item in origin.get("refused") or []) or None,
     }
-    rows = "".join(f"<dt>{_e(k)}</dt><dd>{_e(v)}</dd>" for k, v in facts.items() if v not in (None, ""))
-    return [f"<pre>{_e(shlex.join(origin.get('command') or []))}</pre>", f"<dl>{rows}</dl>"]
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}f}"
-
-
-def _per_picture(seconds: float | None, pictures: int) -> str:
-    return "" if seconds is None else f"{1000 * seconds / pictures:.3g}"
-
-
-def _threads(record: Record) -> str:
-    """Of encoding and decoding: "8", or "8, 1" where they differ; "" where nobody counted."""
-    counts = [count for count in (record.encode_threads, record.decode_threads) if count is not None]
-    return ", ".join(map(str, dict.fromkeys(counts)))
-
-
-def _data(kind: str, data: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
-
-
-def _e(value: Any) -> str:
-    return html.escape(str(value))
+    rows = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in facts.items() if v not in (None, ""))
+    return [f"<pre>{escape(shlex.join(origin.get('command') or []))}</pre>", f"<dl>{rows}</dl>"]

@@ -1,8 +1,11 @@
-"""Plots: nothing overlaps, every point is drawn, files are what their names say. Overlays: what is found is marked."""
+"""Plots: nothing overlaps, every point is drawn, files are what their names say. Layers: what is found is marked."""
 
 from __future__ import annotations
 
+import base64
+import io
 import itertools
+import re
 import xml.etree.ElementTree as ET
 
 import numpy as np
@@ -10,10 +13,20 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from eval.evaluators import ApEvaluator, FidelityEvaluator
-from eval.plots import OTHERS, STYLES, THEMES, Curve, Panel, draw, save, style, svg
-from eval.report.draw import colour, overlay
-from tests.eval.tiny import tiny_dataset
+from eval.plots import (
+    OTHERS,
+    STYLES,
+    THEMES,
+    Curve,
+    Panel,
+    draw,
+    marker_path,
+    recoloured,
+    save,
+    style,
+    svg,
+)
+from eval.report.draw import colour, hexadecimal, objects, regions
 
 CODECS = ["sa-icm-s", "lic-s", "x265", "svtav1", "webp", "jpeg", "other"]
 
@@ -64,8 +77,7 @@ def test_files(tmp_path):
     save(panels(0.1, 0.5), tmp_path / "a.svg")
     assert np.asarray(Image.open(tmp_path / "a.png")).shape[1] > 1500
     assert ET.parse(tmp_path / "a.svg").getroot().tag.endswith("svg")
-    assert svg(panels(0.1, 0.5), "dark") == svg(panels(0.1, 0.5), "dark")
-    assert svg(panels(0.1, 0.5), "dark") != svg(panels(0.1, 0.5), "light")
+    assert svg(panels(0.1, 0.5)) in (tmp_path / "a.svg").read_text()  # the same bytes again
     with pytest.raises(ValueError, match=r"\.png or \.svg"):
         save(panels(0.1, 0.5), tmp_path / "a.pdf")
 
@@ -75,36 +87,100 @@ def test_one_point_and_no_points_draw():
     FigureCanvasAgg(figure).draw()
 
 
-def test_overlay_marks_what_is_sure_enough():
-    picture = np.full((60, 80, 3), 90, np.uint8)
+def test_points_stay_raw_where_a_line_is_given():
+    points, line = ((0.1, 20.0), (0.2, 19.0), (0.4, 30.0)), ((0.1, 19.5), (0.2, 19.5), (0.4, 30.0))
+    band = tuple((x, y - 2, y + 3) for x, y in points)
+    figure = draw((Panel("t", "l", (Curve("jpeg", points, line, band),)),))
+    FigureCanvasAgg(figure).draw()
+    thin, markers = figure.axes[0].lines
+    assert np.allclose(thin.get_xydata(), line)
+    assert np.allclose(markers.get_xydata(), points)
+    assert (thin.get_linestyle(), markers.get_linestyle(), markers.get_marker()) == ("-", "None", "P")
+    (area,) = figure.axes[0].collections
+    corners = {tuple(corner) for corner in area.get_paths()[0].vertices.round(6)}
+    assert {(x, end) for x, low, high in band for end in (low, high)} <= corners
+
+
+def test_a_codec_keeps_its_colour_from_figure_to_figure():
+    names = ["new", "newer", "newest"]
+    panel = Panel("t", "l", (Curve("newest", ((0.1, 1.0), (0.2, 2.0))),))
+    figure = draw((panel,), names=names)
+    assert figure.axes[0].lines[0].get_color() == style("newest", names)[0] == OTHERS[2][0]
+
+
+def test_dark_is_light_with_other_inks():
+    def bare(text: str) -> str:
+        return re.sub(r'"#?[mpc][0-9a-f]{10}"|url\(#[^)]*\)', "", text)  # ids are hashes of what they name, colours too
+
+    one = (Panel("t", "l", (Curve("jpeg", ((0.1, 1.0), (0.2, 2.0))),), 3.0),)
+    light, dark = (svg(one, theme) for theme in ("light", "dark"))
+    assert bare(recoloured(light, "dark")) == bare(dark)
+
+
+def test_marker_paths_stay_in_their_square():
+    for _, marker in [*STYLES.values(), *OTHERS]:
+        numbers = [float(number) for number in re.findall(r"-?[\d.]+(?:e-\d+)?", marker_path(marker))]
+        assert 0.99 < max(map(abs, numbers)) <= 1.01, marker
+        assert marker_path(marker).startswith("M")
+
+
+def test_objects_are_drawn_where_they_are():
     rows = [
         {"category_id": 1, "bbox": [10, 20, 30, 25], "score": 0.9},
         {"category_id": 2, "bbox": [50, 20, 20, 20], "score": 0.3},
     ]
-    drawn = overlay(picture, rows, {1: "person"})
-    assert drawn.shape == picture.shape
-    assert tuple(drawn[45, 12]) == colour(1)
-    assert (drawn[36:41, 50:71] == 90).all()  # score 0.3 is not drawn
-    assert (picture == 90).all()
-    assert overlay(np.zeros((1200, 1600, 3), np.uint8), rows, {}).shape == (360, 480, 3)
-    assert overlay(np.zeros((1, 1, 3), np.uint8), rows, {}).shape == (1, 1, 3)
+    layer = ET.fromstring(objects(rows, {1: "a <b>"}, (80, 60)))
+    box, plate = layer.findall("rect")
+    assert [float(box.get(side)) for side in ("x", "y", "width", "height")] == [10, 20, 30, 25]
+    assert box.get("stroke") == plate.get("fill") == hexadecimal(colour(1))
+    assert [text.text for text in layer.findall("text")] == ["a <b> 0.90"]  # a score of 0.3 is not drawn
+    assert layer.get("viewBox") == "0 0 80 60"
+    assert ET.fromstring(objects([], {}, (1, 1))).findall("rect") == []
 
 
-def test_evaluators_forget_on_reset(tmp_path):
-    dataset = tiny_dataset(tmp_path)
-    item = dataset.items[0]
-    picture = np.asarray(Image.open(item.path))
-    fidelity, precision = FidelityEvaluator(), ApEvaluator(dataset.truth, ("detection",))
-    nothing = {"boxes": np.zeros((0, 4)), "scores": [], "labels": [], "masks": np.zeros((0, 48, 64), bool)}
-    for _ in range(2):
-        fidelity.reset()
-        precision.reset()
-        fidelity.process(item, picture, 255 - picture)
-        precision.process(item, picture, picture, nothing)
-        assert precision.evaluate()["detection"].ap == 0
-        assert fidelity.evaluate()["psnr_db"] < 20
-        assert len(precision.image_ids) == 1
-    with pytest.raises(ValueError, match="decoded as 64x47, was 64x48"):
-        fidelity.process(item, picture, picture[:-1])
-    with pytest.raises(ValueError, match="no prediction"):
-        precision.process(item, picture, picture, None)
+def test_masks_and_keypoints_are_drawn():
+    from pycocotools import mask as coder
+
+    mask = np.zeros((60, 80), np.uint8, order="F")
+    mask[10:30, 20:60] = 1
+    mask[15:25, 30:50] = 0  # a hole
+    seen = [value for i in range(17) for value in (i, 2 * i, 0.9 if i != 3 else 0.0)]
+    rows = [{"category_id": 1, "bbox": [20, 10, 40, 20], "segmentation": coder.encode(mask), "keypoints": seen}]
+    layer = ET.fromstring(objects(rows, {1: "person"}, (80, 60)))
+    shape = next(path for path in layer.findall("path") if path.get("fill"))
+    assert shape.get("fill-rule") == "evenodd"
+    drawn = np.zeros((60, 80), np.uint8)
+    import cv2
+
+    outlines = [np.array([pair.split() for pair in part.rstrip("Z").split("L")], int)
+                for part in shape.get("d").split("M")[1:]]  # fmt: skip
+    cv2.drawContours(drawn, outlines, -1, 1, cv2.FILLED)  # holes stay holes
+    assert (drawn != mask).mean() < 0.02
+    assert len(layer.findall("circle")) == 16
+    assert len([path for path in layer.findall("path") if path.get("stroke")]) == 19 - 2  # limbs of point 3 are not
+
+
+def test_labels_do_not_meet():
+    rows = [{"category_id": i, "bbox": [40 + i, 40, 30, 30], "score": 0.9} for i in range(6)]
+    layer = ET.fromstring(objects(rows, dict.fromkeys(range(6), "something"), (160, 120)))
+    plates = [[float(rect.get(side)) for side in ("x", "y", "width", "height")] for rect in layer.findall("rect")
+              if rect.get("fill") != "none"]  # fmt: skip
+    assert len(plates) >= 3
+    for (ax, ay, aw, ah), (bx, by, bw, bh) in itertools.combinations(plates, 2):
+        assert ax + aw <= bx or bx + bw <= ax or ay + ah <= by + 0.11 or by + bh <= ay + 0.11
+
+
+def test_regions_are_tinted_and_named():
+    ids = np.zeros((40, 60), np.int64)
+    ids[:, :30], ids[:20, 30:], ids[39, 59] = 7, 300_000, 12
+    layer = ET.fromstring(f"<div>{regions(ids, {7: 1, 300_000: 2, 12: 3}, {1: 'person', 2: 'sky', 3: 'bird'})}</div>"
+                          .replace('"><svg', '"/><svg'))  # fmt: skip
+    (image,) = layer.findall("img")
+    kind, _, content = image.get("src").partition(",")
+    assert kind == "data:image/webp;base64"
+    tint = np.asarray(Image.open(io.BytesIO(base64.b64decode(content))).convert("RGBA"))
+    assert tint.shape == (40, 60, 4)
+    assert tuple(tint[20, 10, :3]) == colour(1, shade=7 % 3)
+    assert tuple(tint[10, 45, :3]) == colour(2, shade=300_000 % 3)
+    assert tint[30, 45, 3] == 0  # void
+    assert [text.text for text in layer.iter("text")] == ["person", "sky"]  # one pixel has no name

@@ -95,7 +95,7 @@ def test_the_whole_flow(vcm, privacy, tmp_path, monkeypatch):
     for said in ("not evidence", "the strongest attacker", "Not tested", "patterns; Apache-2.0", "too few pairs"):
         assert said in page, said
     assert "image/webp" not in page  # no face is drawn unless it is asked for
-    assert (tmp_path / "run" / "plots" / "privacy-identity.png").stat().st_size > 1000
+    assert (tmp_path / "run" / "report-plots" / "privacy-identity.png").stat().st_size > 1000
 
     dry = privacy(faces, "--codec", "x265:40", "--dry-run", "--resume")
     assert dry.out.splitlines() == ["uncompressed", "x265:40", "6 pictures of 3 persons"]

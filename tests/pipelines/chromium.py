@@ -1,0 +1,73 @@
+"""Debian's Chromium, headless: what a page says, how wide it is, what it looks like."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+QUIET = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync")  # fmt: skip
+# in a page: what is wider than the window, but for what lies in an element that scrolls by itself
+WIDE = """
+  (() => { const width = document.documentElement.clientWidth, found = [];
+    for (const one of document.querySelectorAll('body *')) {
+      const box = one.getBoundingClientRect();
+      if (box.width && (box.right > width + .5 || box.left < -.5) && !one.parentElement.closest('.scroll'))
+        found.push(`${one.tagName}.${one.className}: ${box.left} to ${box.right}`);
+    }
+    return found; })()
+"""
+
+
+def program() -> str:
+    """Its path; skips the test where there is none."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("needs Chromium to look at the page: apt-get install chromium")
+    return found
+
+
+def ask(page: Path, tmp_path: Path, width: int, script: str) -> tuple[Any, list[str]]:
+    """What `script`, the body of an async function, returns in the page; and the lines of the console.
+
+    The page is shown in a frame of `width` pixels: Chromium's own windows are never narrower than 500.
+    """
+    asked, frame = tmp_path / "asked.html", tmp_path / "frame.html"
+    asked.write_text(page.read_text(encoding="utf-8").replace("</body>", f"""<script>
+      window.addEventListener('load', async () => {{
+        let answer;
+        try {{ answer = await (async () => {{ {script} }})(); }} catch (error) {{ answer = {{error: String(error)}}; }}
+        parent.postMessage(JSON.stringify(answer), '*');
+      }});</script></body>"""), encoding="utf-8")  # fmt: skip
+    frame.write_text(f"""<!doctype html><body style="margin:0"><script>
+      window.addEventListener('message', (event) => {{ document.body.dataset.answer = event.data; }});</script>
+      <iframe src="{asked.name}" style="width:{width}px;height:900px;border:0"></iframe></body>""")
+    done = subprocess.run(
+        [program(), *QUIET, "--enable-logging=stderr", "--virtual-time-budget=8000", "--window-size=1400,1000",
+         f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", f"file://{frame}"],
+        check=True, timeout=120, capture_output=True, text=True,
+    )  # fmt: skip
+    answer = re.search(r'data-answer="([^"]*)"', done.stdout)
+    assert answer, f"the page gave no answer\n{done.stderr}"
+    return json.loads(html.unescape(answer[1])), [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+def shot(page: Path, tmp_path: Path, scheme: str, width: int = 1300, height: int = 1600) -> np.ndarray:
+    """(height, width, 3) int: the page as it looks, in "light" or "dark"."""
+    from PIL import Image
+
+    path = tmp_path / f"{scheme}.png"
+    subprocess.run(
+        [program(), *QUIET, f"--blink-settings=preferredColorScheme={int(scheme == 'light')}",  # 1: light, 0: dark
+         f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},{height}", f"--screenshot={path}",
+         f"file://{page}"], check=True, timeout=120, capture_output=True,
+    )  # fmt: skip
+    return np.asarray(Image.open(path).convert("RGB")).astype(int)
