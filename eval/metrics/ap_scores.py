@@ -18,6 +18,7 @@ import numpy as np
 from eval.metrics.matching import RULES, THRESHOLDS, Matched
 from eval.metrics.precision_curves import RECALLS, Events, curves, ordered
 from eval.metrics.scores import check_counts, check_single, write
+from eval.metrics.sums import Sums
 
 FIGURES = {  # name -> (range of area, index of the threshold; None: the mean over all)
     "ap": ("all", None), "ap50": ("all", 0), "ap75": ("all", 5),
@@ -103,13 +104,15 @@ class ApScores:
                     found[name] = means.mean(axis=1) if threshold is None else means[:, threshold]
         return {name: found[name] for name in wanted}
 
+    @cached_property
+    def _to_find(self) -> Sums:
+        values = self.arrays
+        return Sums(len(self.picture_ids), len(self.class_names), values["object_picture"], values["object_classes"],
+                    values["counted"].astype(np.float64))  # fmt: skip
+
     def _objects(self, counts: np.ndarray) -> np.ndarray:
         """(B, K, A) objects to be found."""
-        table = np.zeros((len(self.picture_ids), len(self.class_names), len(self.areas)))
-        places = (self.arrays["object_picture"], self.arrays["object_classes"])
-        np.add.at(table, places, self.arrays["counted"].astype(np.float64))
-        flat = table.reshape(len(table), -1)  # floats for the fast product; whole numbers, so exact
-        return (counts.astype(np.float64) @ flat).astype(np.int64).reshape(-1, *table.shape[1:])
+        return self._to_find.total(counts).astype(np.int64)  # whole numbers, so exact
 
     def _events_of(self, k: int, a: int, counts: np.ndarray) -> Events:
         """The order of a class in a range, made once for each number of copies that equal scores ask for."""

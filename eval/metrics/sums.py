@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -32,14 +33,20 @@ class Sums:
                    np.concatenate(place).astype(np.int32), np.concatenate(values).astype(np.float64))  # fmt: skip
 
     @cached_property
-    def _dense(self) -> np.ndarray:
-        dense = np.zeros((self.pictures, self.classes, self.values.shape[1]))
-        np.add.at(dense, (self.picture, self.place), self.values)
-        return dense.reshape(self.pictures, -1)
+    def _table(self) -> Any:
+        """(K V, P), sparse: of hundreds of classes a picture holds a few."""
+        from scipy.sparse import csr_array
+
+        quantities = self.values.shape[1]
+        rows = self.place[:, None].astype(np.int64) * quantities + np.arange(quantities)
+        columns = np.broadcast_to(self.picture[:, None], rows.shape)
+        at = (rows.ravel(), columns.ravel().astype(np.int64))
+        return csr_array((self.values.ravel(), at), shape=(self.classes * quantities, self.pictures))
 
     def total(self, counts: np.ndarray) -> np.ndarray:
         """(B, K, V) for counts (B, P)."""
-        return (counts.astype(np.float64) @ self._dense).reshape(len(counts), self.classes, self.values.shape[1])
+        flat = (self._table @ counts.T.astype(np.float64)).T
+        return np.ascontiguousarray(flat).reshape(len(counts), self.classes, self.values.shape[1])
 
     def arrays(self) -> dict[str, np.ndarray]:
         """For a file."""
