@@ -156,8 +156,16 @@ def _origin(origin: dict[str, Any]) -> list[str]:
         "hardware": ", ".join(str(part) for part in machine if part),
         "Python": origin.get("python"),
         "packages": versions,
+        "task models": "; ".join(map(_model, origin.get("models") or [])) or None,
+        "other programs": "; ".join(map(": ".join, (origin.get("commands") or {}).items())) or None,
         "seed": (origin.get("settings") or {}).get("seed"),
         "refused": "; ".join(": ".join(item) for item in origin.get("refused") or []) or None,
     }
     rows = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in facts.items() if v not in (None, ""))
     return [f"<pre>{escape(shlex.join(origin.get('command') or []))}</pre>", f"<dl>{rows}</dl>"]
+
+
+def _model(model: dict[str, Any]) -> str:
+    """What run.json says of a task model, in one line."""
+    weights = model.get("weights_sha256")
+    return f"{model.get('name')} ({model.get('protocol')}{f', weights {weights[:16]}…' if weights else ''})"
