@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--codec", dest="codecs", nargs="+", action="extend", metavar="C[:q1,q2,...]",
                         help="codecs at qualities; anchors without them take the rates of --match")  # fmt: skip
     parser.add_argument("--match", metavar="C", help="give anchors without qualities the rates of this codec")
-    parser.add_argument("--task", dest="tasks", nargs="+", action="extend", metavar="T[,T]",
+    parser.add_argument("--task", dest="tasks", action="append", metavar="T[,T]",
                         help="detection, instances, keypoints, panoptic, semantic, tracking, fidelity")  # fmt: skip
     parser.add_argument("--model", dest="models", nargs="+", action="extend", metavar="M",
                         help="task models, e.g. mask-rcnn-scenes; each is given the tasks that it does")  # fmt: skip

@@ -156,12 +156,14 @@ class _Share:
 
 
 def _line(new: list[Record]) -> str:
-    figures = [f"{new[0].rate_bpp:8.4f} bpp  {new[0].psnr_db:6.2f} dB"]
-    several = len({record.model for record in new if record.model}) > 1
+    """What a point's line says; with several models, a line for each below it."""
+    line = f"{new[0].rate_bpp:8.4f} bpp  {new[0].psnr_db:6.2f} dB"
+    models: dict[str, list[str]] = {}
     for record in (record for record in new if record.task != FIDELITY):
-        name = f"{record.model} {record.task}" if several else record.task
         primary = PRIMARY[record.task]
         keys = [primary, *(["ap50"] if primary == "ap" else [])]
         values = " ".join(f"{NAMES[key]} {value:.1f}" for key in keys if (value := record.metrics.get(key)) is not None)
-        figures.append(f"{name} {values or NAMES[primary] + ' n/a (no objects)'}")
-    return "  ".join(figures)
+        models.setdefault(record.model, []).append(f"{record.task} {values or NAMES[primary] + ' n/a (no objects)'}")
+    if len(models) > 1:
+        return line + "".join(f"\n  {model}  {'  '.join(figures)}" for model, figures in models.items())
+    return "  ".join([line, *(figure for figures in models.values() for figure in figures)])

@@ -42,6 +42,11 @@ def identity(codec: Any) -> str:
     return str(getattr(codec, "identity", "") or getattr(codec, "command", "") or "")
 
 
+def _with_tasks(settings: str, tested: Tested) -> str:
+    """The name in the cache of what a model finds when it is asked for its tasks."""
+    return fingerprint(look=settings, tasks=sorted(set(tested.gives)))
+
+
 @dataclass(frozen=True)
 class Plan:
     """What is missing of a point. models: places in the bench's list."""
@@ -157,11 +162,13 @@ class Bench:
         name, settings = kept.file_name(tested.name) if tested else "none", self.look_settings(codec, tested)
         folder = self.place("predictions", codec)
         note = read_note(folder / f"{name}.figures.json", settings)
-        if note is None and tested is not None and self.cache.fetch("predictions", settings, folder):
-            note = read_note(folder / f"{name}.figures.json", settings)
-        if note is not None and tested is not None and not set(tested.tasks) <= set(note["tasks"]):
-            return None  # the model was not asked for all of them then
-        return note
+        if tested is None:
+            return note
+        if note is not None and set(tested.tasks) <= set(note["tasks"]):
+            return note  # else the model was not asked for all of them then
+        if not self.cache.fetch("predictions", _with_tasks(settings, tested), folder):
+            return None
+        return read_note(folder / f"{name}.figures.json", settings)
 
     def plan(self, codec: Any, wanted: Iterable[Tested] = ()) -> Plan:
         """What is to be done so that the point's streams, fidelity and the wanted models' predictions are there."""
@@ -222,6 +229,8 @@ class Bench:
         looking = [self.tested[i] for i in plan.models]
         folder, sizes, measured = self.place("predictions", codec), dict[str, int](), list[Row]()
         encode_s, predict_s = 0.0, [0.0] * len(looking)
+        for tested in looking:  # killed on the way, it has looked at nothing
+            (folder / f"{kept.file_name(tested.name)}.figures.json").unlink(missing_ok=True)
         with ExitStack() as stack:
             writers = [stack.enter_context(kept.Writer(folder, tested.name)) for tested in looking]
             for row in rows:
@@ -241,7 +250,7 @@ class Bench:
             settings, name = self.look_settings(codec, tested), kept.file_name(tested.name)
             write_note(folder / f"{name}.figures.json", settings, tasks=tested.gives, predict_s=seconds,
                        overlapped=self.overlapped, weights=hash_of(tested))  # fmt: skip
-            self.cache.store("predictions", settings, folder, f"{name}.*")
+            self.cache.store("predictions", _with_tasks(settings, tested), folder, f"{name}.*")
 
     def _note_fidelity(self, codec: Any, rows: list[Row], sizes: dict[str, int]) -> None:
         from eval.metrics.fidelity import FidelityScores

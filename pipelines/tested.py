@@ -29,7 +29,7 @@ class Tested:
     @property
     def gives(self) -> tuple[str, ...]:
         """The tasks that its predictions serve: all that it does, or those asked where it can do less."""
-        return self.tasks if hasattr(self.model, "wanted") else (*self.model.tasks, *self.tasks)
+        return self.tasks if hasattr(self.model, "wanted") else tuple(dict.fromkeys((*self.model.tasks, *self.tasks)))
 
 
 def hash_of(tested: Tested) -> str:

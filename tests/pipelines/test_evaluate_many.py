@@ -70,7 +70,7 @@ def counting(monkeypatch):
 
 def test_models_share_one_decoding(vcm, tiny, tmp_path, monkeypatch):
     counts, run = counting(monkeypatch), tmp_path / "run"
-    done = vcm(*tiny, "--model", "tiny", "blind", "--task", "detection", "instances", "--codec", "webp:30", "-o", run)
+    done = vcm(*tiny, "--model", "tiny", "blind", "--task", "detection,instances", "--codec", "webp:30", "-o", run)
     assert done.code == 0, done.err
     assert counts == {"encode": 2, "decode": 2}
     assert TinyModel.calls == 2 * (1 + 2 * 2)  # each model: a grey picture, and two pictures at two points
@@ -95,8 +95,8 @@ def test_models_share_one_decoding(vcm, tiny, tmp_path, monkeypatch):
     # a third model later: decoded again, not encoded, and the others do not look again
     monkeypatch.setitem(eval.models.MODELS, "third", type("Third", (TinyModel,), {"name": "third"}))
     before = TinyModel.calls
-    assert vcm(*tiny, "--model", "tiny", "blind", "third", "--task", "detection", "instances", "--codec", "webp:30",
-               "-o", run, "--resume").code == 0  # fmt: skip
+    assert vcm(*tiny, "--model", "tiny", "blind", "third", "--task", "detection", "--task", "instances",
+               "--codec", "webp:30", "-o", run, "--resume").code == 0  # fmt: skip
     assert counts == {"encode": 2, "decode": 4}
     assert TinyModel.calls == before + 3 + 4
 

@@ -126,8 +126,22 @@ def test_a_model_is_asked_for_what_is_wanted_alone(vcm, full, tmp_path, monkeypa
     before = len(asked)
     assert vcm(*words, "--task", "detection,panoptic", "--resume").code == 0
     assert asked[before:] == [("detection", "panoptic")] * 5  # it had not been asked for the maps: it looks again
-    tasks = [r.task for r in read_jsonl(tmp_path / "run" / "records.jsonl")]
-    assert tasks == ["detection", "panoptic"] * 2
+    both = read_jsonl(tmp_path / "run" / "records.jsonl")
+    assert [r.task for r in both] == ["detection", "panoptic"] * 2
+    # stopped while it looks again for yet another task: what it found before is gone, and is not taken for found
+    look = Sparing._one
+
+    def stop(self, picture):
+        if picture.shape != (64, 64, 3) and len(asked) > before + 6:
+            raise KeyboardInterrupt
+        return look(self, picture)
+
+    monkeypatch.setattr(Sparing, "_one", stop)
+    assert vcm(*words, "--task", "detection,panoptic,semantic", "--resume").code == 130
+    monkeypatch.setattr(Sparing, "_one", look)
+    (tmp_path / "run" / "records.jsonl").unlink()
+    assert vcm(*words, "--task", "detection,panoptic", "--resume").code == 0
+    assert [r.metrics for r in read_jsonl(tmp_path / "run" / "records.jsonl")] == [r.metrics for r in both]
 
 
 def test_a_model_that_sees_nothing_is_told(vcm, full, tmp_path, monkeypatch):
