@@ -13,9 +13,8 @@ from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 from eval.datasets.base import Dataset, Item
-from eval.evaluators.plain import ApEvaluator, FidelityEvaluator
 
-__all__ = ["TASKS", "ApEvaluator", "Evaluator", "FidelityEvaluator", "build"]
+__all__ = ["TASKS", "Evaluator", "build"]
 
 
 class Evaluator(Protocol):
