@@ -23,13 +23,12 @@ from typing import Any
 
 import numpy as np
 
+SEARCH = {"precision": "bfloat16", "precision_parts": "transformer+upscaling"}
 NAMED: dict[str, dict[str, Any]] = {
     "exact": {},
-    "bfloat16 search, refine=0.02": {
-        "precision": "bfloat16",
-        "precision_parts": "transformer+upscaling",
-        "refine": 0.02,
-    },
+    "bfloat16 search, refine=0.02": {**SEARCH, "refine": 0.02},
+    "search_pool=2, refine=0.005": {"search_pool": 2, "refine": 0.005, "refine_masks": 0.1},
+    "bfloat16": {"precision": "bfloat16"},
 }
 
 

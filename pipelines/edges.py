@@ -33,11 +33,14 @@ examples:
   vcm edges bsds500/images -o edges --segmenter labels:bsds500/groundTruth --option annotators=all
   vcm edges photos -o edges --segmenter felzenszwalb --option scale=300
   vcm edges clip.mp4 -o edges --segmenter sam:vit_b --reuse 4          (000000.png, 000001.png, ...: one a frame)
+  vcm edges photos -o shards --segmenter sam:vit_h --output-format webdataset --shard 1000
+  vcm edges photos -o thick --segmenter sam:vit_h --alpha 0.98 --dilate 3 --keep-masks masks    (no model where kept)
 
 segmenters:
   sam:vit_h, sam:vit_l, sam:vit_b   Segment Anything; --option points_per_side=32 stability_score_thresh=0.95
                                     box_nms_thresh=0.7 crop_n_layers=0 and others of its mask generator, whose masks
-                                    these are; faster, and a little other: precision=bfloat16 low_res_margin=0.02
+                                    these are; faster, almost the same: search_pool=2 refine=0.005 refine_masks=0.1;
+                                    faster, a little other: precision=bfloat16 low_res_margin=0.02
   labels:PATH                       COCO panoptic or instances (.json), a folder of BSDS .mat (--option annotators=all,
                                     finest, coarsest or a number), a folder of label PNGs
   felzenszwalb                      the offline fallback: regions of like colour;
@@ -75,6 +78,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="local",
         help="where the work runs; ray: on the cluster of RAY_ADDRESS, or a Ray of this machine (default local)",
     )
+    add(
+        "--output-format",
+        choices=("folder", "webdataset"),
+        default="folder",
+        help="a PNG a picture, or tar shards of KEY.png and KEY.json (default folder)",
+    )
+    add("--shard", metavar="N", type=int, default=1000, help="pictures a shard, in whole batches (default 1000)")
+    add("--keep-masks", metavar="DIR", type=Path, help="keep Segment Anything's masks there, and use those kept")
     add("--dry-run", action="store_true", help="say what would be done, write nothing")
     add("--json", action="store_true", help="print the summary as JSON")
 
@@ -84,13 +95,20 @@ def run(arguments: argparse.Namespace) -> int:
     from pipelines import edges_job as job
     from pipelines.edges_book import Book
     from pipelines.edges_clip import is_clip
+    from pipelines.edges_shards import Shards
     from pipelines.run.atomic import make_folder
     from pipelines.run.engines import need_ray
     from pipelines.run.lock import Lock
 
     if arguments.workers < 1 or arguments.preview < 0:
         raise ValueError("--workers must be at least 1 and --preview at least 0")
-    recipe = job.Recipe(arguments.segmenter, arguments.sam_checkpoint, arguments.device, _options(arguments.option))
+    recipe = job.Recipe(
+        arguments.segmenter,
+        arguments.sam_checkpoint,
+        arguments.device,
+        _options(arguments.option),
+        arguments.keep_masks,
+    )
     segmenter = recipe.build()
     settings = job.Settings(
         _alphas(arguments.alpha, segmenter.scored, arguments.segmenter),
@@ -111,7 +129,11 @@ def run(arguments: argparse.Namespace) -> int:
     names = _pictures(arguments.images, output)
     if segmenter.notice:
         print(f"vcm: {segmenter.notice}", file=sys.stderr)
-    book, refusals = Book(output, segmenter.settings(), settings), Refusals()
+    shards = None
+    if arguments.output_format == "webdataset":
+        shards = Shards(output, settings, list(names), arguments.shard)
+    book, refusals = Book(output, segmenter.settings(), settings, shards), Refusals()
+    segmenter.check(settings.alphas)
     book.load()
     if arguments.dry_run:
         todo = book.plan(names, refusals)
@@ -130,8 +152,13 @@ def run(arguments: argparse.Namespace) -> int:
         if batches:
             segmenter.prepare()
         book.begin()
+        for number in shards.begin(batches) if shards else ():  # nothing left to draw, perhaps not yet packed
+            book.pack(number)
         sheet = {}
-        for done in job.draw_all(batches, segmenter, recipe, settings, output, arguments.workers, arguments.engine):
+        drawn_batches = job.draw_all(
+            batches, segmenter, recipe, settings, book.files, arguments.workers, arguments.engine
+        )
+        for batch, done in zip(batches, drawn_batches, strict=True):
             for drawn in done:
                 if drawn.error is not None:
                     refusals.add(drawn.job.name, _reason(drawn))
@@ -139,6 +166,8 @@ def run(arguments: argparse.Namespace) -> int:
                 elif drawn.preview is not None:
                     sheet[drawn.job.name] = drawn.preview
             book.add([drawn.rows for drawn in done if drawn.rows and drawn.job.write])
+            if shards and (full := shards.finished(batch)) is not None:
+                book.pack(full)
         book.close(refusals)
         if sheet:
             _write_sheet(output / "preview" / "sheet.png", [sheet[name] for name in sorted(sheet)])
@@ -157,9 +186,12 @@ def _run_clip(arguments: argparse.Namespace, segmenter: Segmenter, settings: Set
     clip, output = arguments.images, arguments.output
     if arguments.workers > 1 or arguments.engine != "local":
         raise ValueError(f"{clip}: a clip is read by one process; leave --workers and --engine out")
+    if arguments.output_format != "folder":
+        raise ValueError(f"{clip}: the edge maps of a clip are a folder; leave --output-format out")
     if segmenter.notice:
         print(f"vcm: {segmenter.notice}", file=sys.stderr)
     book, refusals = Book(output, segmenter.settings(), settings), Refusals()
+    segmenter.check(settings.alphas)
     book.load()
     if arguments.dry_run:
         frames = probe_clip(clip).frames or 0

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from pipelines.edges_job import Settings
+from pipelines.edges_shards import Shards
 from pipelines.run import manifest
 from pipelines.run.atomic import replacing, write_text
 from pipelines.run.batch import Refusals
@@ -20,10 +21,14 @@ class Book:
     """What is done in an output folder: run.json, manifest.jsonl, and the journal of a run that did not end.
 
     settings: everything that decides an edge map besides its picture; a folder holds edge maps of one kind.
+    files: where edge maps are drawn, `output` or what shards are packed from.
     """
 
-    def __init__(self, output: Path, segmenter: dict[str, Any], settings: Settings) -> None:
-        self.output, self.how = output, settings
+    def __init__(
+        self, output: Path, segmenter: dict[str, Any], settings: Settings, shards: Shards | None = None
+    ) -> None:
+        self.output, self.how, self.shards = output, settings, shards
+        self.files = shards.parts if shards else output
         thresholds = {key: value for key, value in segmenter.items() if key.endswith(("_thresh", "_offset"))}
         self.common = {
             "segmenter": segmenter["segmenter"],
@@ -34,7 +39,8 @@ class Book:
         }
         more = {"batch": settings.batch} if settings.batch > 1 else {}  # it may decide the last bit of a float
         still = {"reuse": settings.reuse} if settings.reuse is not None else {}
-        decided = {**segmenter, **settings.as_row(), "alphas": settings.alphas, **more, **still}
+        packed = shards.settings() if shards else {}
+        decided = {**segmenter, **settings.as_row(), "alphas": settings.alphas, **more, **still, **packed}
         self.settings = json.loads(json.dumps(decided))
         self._rows: dict[str, str] = {}  # picture -> JSON of its rows: half a kilobyte, for there may be millions
         self.journal = output / ".journal.jsonl"
@@ -134,6 +140,8 @@ class Book:
         rows = self.rows(name)
         if len(rows) != len(self.how.alphas) or rows[0]["picture_sha256"] != digest:
             return False
+        if self.shards:
+            return all(self.shards.holds(row) for row in rows)
         try:
             return all(sha256_file(self.output / row["edges"]) == row["edges_sha256"] for row in rows)
         except OSError:
@@ -147,13 +155,15 @@ class Book:
         )
         if self.journal.exists():  # a run was killed: keep its rows, sweep away what it was writing
             self._write_manifest()
-            for path in self.output.rglob(".*.tmp.png"):
-                path.unlink(missing_ok=True)
+            for pattern in (".*.tmp.png", ".*.tmp.tar"):
+                for path in self.output.rglob(pattern):
+                    path.unlink(missing_ok=True)
         self._file = open(self.journal, "w", encoding="utf-8")  # noqa: SIM115 (closed by `close`)
 
     def add(self, batch: Sequence[list[Row]]) -> None:
         """Note a batch that is drawn: the rows of each of its pictures."""
-        full = [[{**row, **self.common} for row in rows] for rows in batch]
+        place = self.shards.place if self.shards else dict
+        full = [[{**place(row), **self.common} for row in rows] for rows in batch]
         for rows in full:
             self._keep(rows)
         if full:
@@ -164,7 +174,12 @@ class Book:
         """Take back a picture that was drawn once and can no longer be: its edge maps would be of another picture."""
         if self._rows.pop(name, None):
             for alpha in self.how.alphas:
-                (self.output / self.how.file(name, alpha)).unlink(missing_ok=True)
+                (self.files / self.how.file(name, alpha)).unlink(missing_ok=True)
+
+    def pack(self, number: int) -> None:
+        """Write a shard, all of whose batches are done."""
+        assert self.shards is not None
+        self.shards.pack(number, [self.rows(name) for name in self.shards.names[number] if name in self])
 
     def close(self, refusals: Refusals) -> None:
         """Write the manifest, sorted, and the list of the refused; the journal has served."""
@@ -177,6 +192,8 @@ class Book:
         assert self._file is not None
         self._file.close()
         self.journal.unlink(missing_ok=True)
+        if self.shards:
+            self.shards.end()
 
     def _write_manifest(self) -> None:
         """As `manifest.write`, but row by row: at a million pictures the text alone would be a gigabyte."""

@@ -24,7 +24,7 @@ from icm.edges.segmenters import Found, Segmenter, build
 from pipelines.media import read_picture
 from pipelines.run.atomic import write_bytes
 from pipelines.run.batch import EXPECTED
-from pipelines.run.engines import ahead, spread
+from pipelines.run.engines import ahead, number, spread
 from pipelines.run.progress import progress
 from pipelines.run.provenance import sha256_file
 
@@ -37,9 +37,33 @@ class Recipe:
     checkpoint: str | None = None
     device: str = "auto"
     options: dict[str, str] = dataclasses.field(default_factory=dict)
+    keep_masks: Path | None = None
 
-    def build(self) -> Segmenter:
-        return build(self.name, self.checkpoint, self.device, self.options)
+    def build(self, worker: int | None = None) -> Segmenter:
+        """worker: its number, where there are several; each has a GPU of its own as long as there are enough."""
+        segmenter = build(self.name, self.checkpoint, device_of(self.device, worker), self.options)
+        if self.keep_masks is None:
+            return segmenter
+        from icm.edges.segmenters.kept import Kept
+        from icm.edges.segmenters.sam import Sam
+
+        if not isinstance(segmenter, Sam):
+            raise ValueError(f"--keep-masks {self.keep_masks}: {self.name} has no masks to keep; it is for sam:ARCH")
+        return Kept(segmenter, self.keep_masks)
+
+
+def device_of(device: str, worker: int | None, gpus: int | None = None) -> str:
+    """`device` for a worker: `auto` and `cuda` mean its share of this machine's GPUs, the rest is taken as it is.
+
+    gpus: how many there are (asked of torch when absent).
+    """
+    if worker is None or device not in ("auto", "cuda"):
+        return device
+    if gpus is None:
+        import torch
+
+        gpus = torch.cuda.device_count()
+    return f"cuda:{worker % gpus}" if gpus else device
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,5 +238,5 @@ def load_batch(batch: Batch) -> list[Loaded]:
 
 def worker(recipe: Recipe, settings: Settings, output: Path) -> Callable[[Batch], list[Drawn]]:
     """What a worker of any engine does with a batch."""
-    segmenter = recipe.build()
+    segmenter = recipe.build(number())
     return lambda batch: draw_batch(load_batch(batch), segmenter, settings, output)

@@ -65,7 +65,11 @@ def _processes(units: Iterable[U], make: Callable[[], Callable[[U], R]], workers
     import multiprocessing
 
     # spawn: a fork of a process that has used torch or OpenCV threads may hang
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start, (make,))
+    context = multiprocessing.get_context("spawn")
+    numbers = context.SimpleQueue()
+    for worker in range(workers):
+        numbers.put(worker)
+    pool = ProcessPoolExecutor(workers, context, _start, (make, numbers))
     waiting: deque[Future[Any]] = deque()
     try:
         for unit in units:
@@ -81,10 +85,17 @@ def _processes(units: Iterable[U], make: Callable[[], Callable[[U], R]], workers
 
 
 _function: Callable[[Any], Any]
+_number: int | None = None
 
 
-def _start(make: Callable[[], Callable[[Any], Any]]) -> None:
-    global _function
+def number() -> int | None:
+    """Which of the workers of this machine this process is, from 0; None where it is none, or Ray deals out devices."""
+    return _number
+
+
+def _start(make: Callable[[], Callable[[Any], Any]], numbers: Any) -> None:
+    global _function, _number
+    _number = numbers.get()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches the whole group; the parent ends the pool
     _function = make()
 

@@ -79,6 +79,20 @@ class SplitDecoder:
                 for layer in later
             ]
 
+    def pooled(self, side: int) -> SplitDecoder:
+        """The same decoder of an image whose tokens are averaged in squares of `side`; what it shares, see `pool`."""
+        small = copy.copy(self)
+        small.grid = (self.grid[0] // side, self.grid[1] // side)
+        small.position = self.pool(self.position, side)
+        small.key_position = [self.pool(x, side) for x in self.key_position]
+        small.query_position = [self.pool(x, side) for x in self.query_position]
+        return small
+
+    def pool(self, x: Tensor, side: int) -> Tensor:
+        """(…, N, c) to (…, N / side², c)."""
+        squares = x.unflatten(-2, (self.grid[0] // side, side, self.grid[1] // side, side))
+        return squares.mean((-4, -2)).flatten(-3, -2)
+
     def _to_image(self, layers: list[Any]) -> list[Any]:
         return [layer.cross_attn_token_to_image for layer in layers] + [self.transformer.final_attn_token_to_image]
 

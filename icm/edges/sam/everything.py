@@ -44,6 +44,7 @@ class Everything:
         with torch.inference_mode():
             self.decoder = SplitDecoder(model, dtype["transformer"], dtype["upscaling"])
             self.exact = SplitDecoder(model) if o.refine >= 0 else self.decoder
+            self.pooled = self.decoder.pooled(o.search_pool)
         self.encoder, self.encoder_dtype = model.image_encoder, dtype["encoder"]
         if self.encoder_dtype != torch.float32:
             self.encoder = copy.deepcopy(model.image_encoder).to(self.encoder_dtype)
@@ -57,6 +58,7 @@ class Everything:
         self._prompts = functools.lru_cache(maxsize=8)(self._make_prompts)
         self._exact_prompts = functools.lru_cache(maxsize=8)(self._make_exact_prompts)
         self._resize = functools.lru_cache(maxsize=8)(self._make_resize)
+        self._small_resize = functools.lru_cache(maxsize=8)(self._make_small_resize)
 
     def __call__(self, pictures: Sequence[np.ndarray], alpha: float) -> list[Survivors]:
         """Masks of each picture (H, W, 3) uint8 RGB that survive at `alpha` (0 or below: any predicted IoU)."""
@@ -176,7 +178,10 @@ class Everything:
         points = self.transform.apply_coords(self.grids[layer] * np.array([shape[1], shape[0]]), shape)
         return torch.from_numpy(points).to(self.device)
 
-    def _make_resize(self, shape: tuple[int, int]) -> Resize:
+    def _make_resize(self, shape: tuple[int, int], decoder: SplitDecoder | None = None) -> Resize:
         side = self.model.image_encoder.img_size
         used = self.transform.get_preprocess_shape(*shape, side)
-        return Resize(4 * self.decoder.grid[0], side, used, shape, self.device)
+        return Resize(4 * (decoder or self.decoder).grid[0], side, used, shape, self.device)
+
+    def _make_small_resize(self, shape: tuple[int, int]) -> Resize:
+        return self._make_resize(shape, self.pooled)

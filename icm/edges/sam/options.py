@@ -17,6 +17,10 @@ class Options:
     precision: float32, bfloat16 or float16, for the parts in precision_parts (encoder+transformer+upscaling).
     low_res_margin: drop a mask before it is upsampled to the picture when its stability at low resolution is this much
     below the threshold, 0.02 say; negative is off.
+    refine: look for masks in a cheaper way first, and make in float32 only what may survive where the rough predicted
+    IoU is wrong by no more than this, 0.01 say (`refine.py`); negative is off. refine_masks: the same for stability and
+    for the overlap of boxes. The cheaper way: `precision` (precision_parts=transformer+upscaling leaves the encoder, on
+    which all depends, in float32), or search_pool: image tokens averaged in squares of this side, 2 or 4.
     """
 
     points_per_side: int = 32
@@ -34,12 +38,16 @@ class Options:
     precision_parts: str = "encoder+transformer+upscaling"
     low_res_margin: float = -1.0
     refine: float = -1.0
+    refine_masks: float = 0.04
+    search_pool: int = 1
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise ValueError(f"option precision={self.precision} of sam is not one of {', '.join(PRECISIONS)}")
         if not set(self.precision_parts.split("+")) <= set(PARTS):
             raise ValueError(f"option precision_parts={self.precision_parts} of sam is not some of {'+'.join(PARTS)}")
+        if self.search_pool not in (1, 2, 4) or (self.search_pool > 1 and self.refine < 0):
+            raise ValueError("option search_pool of sam is 1, 2 or 4, and goes with refine=0.01 or so")
         smallest = self.points_per_side / self.crop_n_points_downscale_factor**self.crop_n_layers
         if smallest < 1:
             raise ValueError("option points_per_side of sam leaves no point in the smallest crops")

@@ -1,11 +1,12 @@
-"""Search in a short format, results in float32: few of the masks found are kept, and only these need be exact.
+"""Search cheaply, make in float32: few of the masks found are kept, and only these need be exact.
 
     all points ─search decoder─▶ rough candidates: predicted IoU, stability and box, at low resolution
-        ─rounds─▶ of those that no mask made so far surely suppresses, the surest: made again in float32 ─▶ survivors
+        ─rounds─▶ of those that no mask made so far surely suppresses, the surest: made in float32 ─▶ survivors
 
-`margin` is what a rough predicted IoU may be wrong by; stability and overlap of boxes, twice as much. A candidate is
-left out when it is below a threshold by more than that, or when a finished mask is surer and overlaps by more than that
-beyond the threshold of suppression. Where rough figures stay within the margin the masks are those of float32.
+The search decoder works in a short format, or on averaged image tokens: predicted IoU gathers from all of them, and
+hardly notices. A candidate is left out when it is below a threshold by more than the margins of the options, or when a
+finished mask is surer and overlaps by more than they say beyond the threshold of suppression. Where rough figures stay
+within the margins the masks are those of float32.
 
 Shapes: n rough candidates; points P; crop (h, w); low-resolution logits (b, M, r, c).
 """
@@ -54,7 +55,7 @@ def search(
             continue
         logits = resize.inside(decoder.logits(state.pick(point), *resize.tokens)[wanted[point]])
         stability = calculate_stability_score(logits, threshold, options.stability_score_offset)
-        keep = stability >= options.stability_score_thresh - 2 * options.refine
+        keep = stability >= options.stability_score_thresh - options.refine_masks
         if options.stability_score_thresh <= 0:
             keep = torch.ones_like(keep)
         which = wanted.nonzero()[keep]  # (n, 2)
@@ -74,10 +75,13 @@ def refined(
 
     o, shape = everything.options, (box[3] - box[1], box[2] - box[0])
     resize, grid, step = everything._resize(shape), everything._grid(layer, shape), everything.points_per_batch
-    rough = search(
-        everything.decoder, everything.decoder.share(embedding), everything._prompts(layer, shape), resize, alpha, o,
-        step, everything.threshold,
-    )  # fmt: skip
+    decoder, small, side = everything.decoder, resize, o.search_pool
+    shared = decoder.share(embedding)
+    if side > 1:
+        shared = Shared(*(decoder.pool(x, side) for x in shared))
+        decoder, small = everything.pooled, everything._small_resize(shape)
+    many = step * side**2  # as much image as without pooling
+    rough = search(decoder, shared, everything._prompts(layer, shape), small, alpha, o, many, everything.threshold)
     shared, prompts = everything.exact.share(embedding), everything._exact_prompts(layer, shape)
     made, pool = torch.zeros_like(rough.point, dtype=torch.bool), list[Survivors]()
     while True:
@@ -86,7 +90,7 @@ def refined(
             done = joined(pool)
             done = done.pick(batched_nms(done.boxes.float(), done.iou, torch.zeros_like(done.iou), o.box_nms_thresh))
             surer = done.iou > rough.iou[:, None] + o.refine
-            over = box_iou(rough.boxes.float(), done.boxes.float()) > o.box_nms_thresh + 2 * o.refine
+            over = box_iou(rough.boxes.float(), done.boxes.float()) > o.box_nms_thresh + o.refine_masks
             left &= ~(surer & over).any(1)
         index = left.nonzero()[:, 0]
         if not len(index):

@@ -39,6 +39,9 @@ class Segmenter(ABC):
     def prepare(self) -> None:  # noqa: B027 (most need nothing)
         """Obtain packages and weights before the first picture. Raises OSError, ValueError, ImportError."""
 
+    def check(self, alphas: Sequence[float | None]) -> None:  # noqa: B027 (most can serve any)
+        """Raise ValueError, before any work, where these alphas cannot be served."""
+
     @abstractmethod
     def label_maps(self, picture: np.ndarray, name: str, alphas: Sequence[float | None]) -> list[np.ndarray]:
         """One label map for each alpha, of the picture called `name` (its path below the input folder, `/` between).

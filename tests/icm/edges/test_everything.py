@@ -20,7 +20,16 @@ from icm.edges.sam.survivors import boxes_of, pack, paint, unpack
 from tests.icm.edges.tiny_sam import tiny_sam
 
 ALL = -1e9
-OURS = ("points_per_batch", "encoder_batch", "precision", "precision_parts", "low_res_margin", "refine")
+OURS = (
+    "points_per_batch",
+    "encoder_batch",
+    "precision",
+    "precision_parts",
+    "low_res_margin",
+    "refine",
+    "refine_masks",
+    "search_pool",
+)
 BASE = {"points_per_side": 6, "stability_score_thresh": 0.0, "box_nms_thresh": 0.9}
 SETTINGS = [
     {},
@@ -185,12 +194,15 @@ def test_shortcuts_are_near_and_named():
 
 
 @pytest.mark.parametrize("more", [{}, {"crop_n_layers": 1}, {"stability_score_thresh": 0.0}, {"points_per_batch": 5}])
-def test_refined_masks_are_those_of_float32(more):
-    """Searched in bfloat16; the margin is wide, for a tiny model's low resolution is low indeed."""
+@pytest.mark.parametrize(
+    "cheap", [{"precision": "bfloat16", "precision_parts": "transformer+upscaling"}, {"search_pool": 2}]
+)
+def test_refined_masks_are_those_of_float32(more, cheap):
+    """The margins are wide, for a tiny model's low resolution is low indeed."""
     chosen = {**BASE, "stability_score_thresh": 0.5, "stability_score_offset": 0.2, "box_nms_thresh": 0.6, **more}
     model, picture, options = tiny_sam(depth=2), scene(), Options(**chosen)
     (reference,) = Everything(model, options)([picture], 0.5)
-    search = dataclasses.replace(options, precision="bfloat16", precision_parts="transformer+upscaling", refine=0.2)
+    search = dataclasses.replace(options, **cheap, refine=0.2, refine_masks=0.4)
     (found,) = Everything(model, search)([picture], 0.5)
     assert len(reference) > 1
     assert_same(found.select(0.5).records(), reference.select(0.5).records())
@@ -198,7 +210,7 @@ def test_refined_masks_are_those_of_float32(more):
 
 def test_refining_makes_few_masks_again(monkeypatch):
     model, picture = tiny_sam(depth=2), scene()
-    everything = Everything(model, Options(**{**BASE, "box_nms_thresh": 0.3}, refine=0.0))
+    everything = Everything(model, Options(**{**BASE, "box_nms_thresh": 0.3}, refine=0.0, refine_masks=0.0))
     made: list[int] = []
     transform = everything.exact.transform
     monkeypatch.setattr(
@@ -217,6 +229,8 @@ def test_bad_options_and_other_models():
         ({"precision_parts": "decoder"}, r"encoder\+transformer\+upscaling"),
         ({"points_per_side": 2, "crop_n_layers": 2, "crop_n_points_downscale_factor": 2}, "leaves no point"),
         ({"encoder_batch": -1}, "not negative"),
+        ({"search_pool": 3, "refine": 0.01}, "1, 2 or 4"),
+        ({"search_pool": 2}, "refine="),
     ):
         with pytest.raises(ValueError, match=message):
             Options(**more)
