@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     print("codecs (--codec NAME:QUALITY)")
     for codec in known["codecs"]:
-        print(f"  {codec['name']:<14} {codec['kind']}")
+        print(f"  {codec['name']:<39} {codec['kind']}" + (f"; {codec['needs']}" if codec["needs"] else ""))
     print("\ntask models (vcm evaluate --model NAME)")
     for family, models in groupby(known["task_models"], key=lambda model: model["name"].rpartition(":")[0]):
         of = list(models)
@@ -67,10 +67,21 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def codecs() -> list[dict[str, Any]]:
-    """Name and kind of every codec."""
-    from pipelines.codecs import is_anchor, table
+    """Name and kind of every codec; `needs`: where its weights or programs come from, "" where it is complete."""
+    from eval.anchors.external import KINDS, whereabouts
+    from pipelines.codecs import is_anchor, table, takes_weights
 
-    return [{"name": name, "kind": "anchor, no weights" if is_anchor(name) else "ours"} for name in table()]
+    found = []
+    for name in table():
+        kind, needs = "ours", ""
+        if name in KINDS:
+            kind, needs = "anchor, a program of its own", whereabouts(name)
+        elif is_anchor(name) and takes_weights(name):
+            kind, needs = "anchor, of CompressAI's zoo", "weights fetched, or by --weights NAME=FILE"
+        elif is_anchor(name):
+            kind = "anchor, no weights"
+        found.append({"name": name, "kind": kind, "needs": needs})
+    return found
 
 
 def task_models() -> list[dict[str, Any]]:

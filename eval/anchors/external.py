@@ -213,6 +213,15 @@ def _build(name: str, quality: float | None) -> External:
                     os.path.abspath(cfg) if cfg else "")  # fmt: skip
 
 
+def whereabouts(name: str) -> str:
+    """Where the programs of `name` are, or the line that says what is missing."""
+    try:
+        codec = _build(name, None)
+    except FileNotFoundError as error:
+        return str(error).removeprefix(f"{name}: ")
+    return f"{codec.encoder}, {codec.decoder}{f', {codec.cfg}' if codec.cfg else ''}"
+
+
 def vvenc(quality: float | None = None) -> External:
     """VVC by VVenC, constant quantiser `quality` (0 to 63)."""
     return _build("vvenc", quality)

@@ -61,3 +61,14 @@ def test_the_video_anchors_code_clips_in_evaluations_only(vcm, clip, tmp_path):
     assert done.code == 2
     assert "x264 codes pictures, not clips" in done.err
     assert not (tmp_path / "a.h264").exists()
+
+
+def test_the_list_says_what_codecs_need(vcm, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for variable in ("VCM_VTM_ENCODER", "VCM_VTM_DECODER"):
+        monkeypatch.delenv(variable, raising=False)
+    lines = vcm("models").out.split("task models")[0].splitlines()
+    about = {line.split()[0]: line for line in lines[1:] if line.strip()}
+    assert "no weights" in about["x265"]
+    assert "EncoderAppStatic or EncoderApp is not on PATH" in about["vtm"]
+    assert "weights fetched, or by --weights NAME=FILE" in about["compressai:mbt2018-mean"]
