@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,10 +73,12 @@ def report(
         raise ValueError(f"{runs[0]}: its records.jsonl is empty; run `vcm evaluate` again with --resume")
     groups = sort(measured)
     sections: list[Section] = []
+    datasets: dict[str, Dataset | None] = {}  # the labels of a large one take a while to read
     for group, points in groups.items():
         alike = [other for other in groups if other.content == group.content]
-        if group == alike[0]:  # the labels of a large data set take a while to read
-            dataset = dataset_of(points[0].origin)
+        if group == alike[0]:
+            datasets[group.content] = dataset_of(points[0].origin)
+        dataset = datasets[group.content]
         pictures = viewer([p for other in alike for p in groups[other]], dataset) if group == alike[-1] else None
         sections.append(_section(group, points, anchor, list(groups), dataset, pictures,
                                  group == alike[0], resamples))  # fmt: skip
@@ -107,7 +110,7 @@ def _section(
     several = len({other.protocol for other in groups}) > 1 or group.protocol != "frozen"
     names = [group.dataset, *([group.model] if group.model else []), *([group.protocol] if several else []),
              *marks(group, groups)]  # fmt: skip
-    prefix = "-".join([*names, ""]).replace(" ", "-").replace("/", "-") if len(groups) > 1 else ""
+    prefix = re.sub(r"[^\w.]+", "-", " ".join([*names, ""])) if len(groups) > 1 else ""  # a name of files
     counts = " or ".join(f"{count:,}" for count in sorted({record.pictures for record in records}))
     lead = f"{counts} pictures of {group.dataset}. Rate is the size of the files on disk, everything included."
     if group.model:
@@ -124,6 +127,7 @@ def _section(
         plots={prefix + name: of.panels for name, of in tasks.items()},
         headings={prefix + name: of.heading for name, of in tasks.items()},
         bd=tuple(row for of in tasks.values() for row in of.compared),
+        sequences=tuple(of.sequences for of in tasks.values() if of.sequences is not None),
         fronts=tuple(of.front for of in tasks.values() if of.front is not None),
         bars=bars(points, dataset), viewer=pictures,
     )  # fmt: skip

@@ -13,7 +13,7 @@ from eval.metrics.bootstrap import Band, Bootstrap
 from eval.metrics.monotone import pooled
 from eval.metrics.pareto import bd_rate_pareto, pareto
 from eval.plots import Curve, Panel
-from eval.report.tables import Comparison, Front
+from eval.report.tables import BySequence, Comparison, Front
 from eval.report.terms import FIDELITY, Figure, Task, decibels, task_of, value
 from pipelines.report_bands import Resampler
 from pipelines.report_points import CEILING, Point
@@ -39,6 +39,7 @@ class Drawn:
     panels: tuple[Panel, ...]
     compared: tuple[Comparison, ...]
     front: Front | None = None
+    sequences: BySequence | None = None
     units: str = ""  # how many pictures or sequences were resampled; "" without intervals
 
 
@@ -65,7 +66,8 @@ def _drawn(name: str, task: Task, points: Sequence[Point], anchor: str, resample
         panels.append(panel)
         compared += _compared(f"{name} {figure.short}".strip(), panel, anchor, intervals)
     front = _front(name, task, points) if task is not FIDELITY else None
-    return Drawn(task.title, tuple(panels), tuple(compared), front,
+    sequences = _by_sequence(name, task, points, anchor) if task is not FIDELITY else None
+    return Drawn(task.title, tuple(panels), tuple(compared), front, sequences,
                  f"{resampler.units:,} {resampler.kind}" if resampler.units else "")  # fmt: skip
 
 
@@ -139,3 +141,20 @@ def _front(name: str, task: Task, points: Sequence[Point]) -> Front | None:
             of = (point.record.quality, point.record.rate_bpp, value(point.record, figure.name))
             curves.setdefault(point.name, []).append(of)
     return Front(f"{name} {figure.short}", figure.short, tuple(pareto(curves, ceiling))) if curves else None
+
+
+def _by_sequence(name: str, task: Task, points: Sequence[Point], anchor: str) -> BySequence | None:
+    """BD-rates by the primary figure, over the pictures of one sequence after the other."""
+    figure = task.figures[0]
+    curves: dict[str, dict[str, list[tuple[float, float | None]]]] = {}  # sequence -> codec -> points
+    for point in points:
+        for sequence, found in point.record.per_sequence.items():
+            if point.record.codec != CEILING and (rate := found.get("rate_bpp")) is not None:
+                of_codec = curves.setdefault(sequence, {}).setdefault(point.name, [])
+                of_codec.append((rate, found.get(figure.name)))
+    codecs = tuple(dict.fromkeys(codec for of in curves.values() for codec in of if codec != anchor))
+    if len(curves) < 2 or not codecs or not anchor:
+        return None
+    rows = {sequence: tuple(bd(of.get(anchor, ()), of.get(codec, ())) for codec in codecs)
+            for sequence, of in curves.items()}  # fmt: skip
+    return BySequence(f"{name} {figure.short}", codecs, rows)

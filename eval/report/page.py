@@ -15,7 +15,7 @@ from eval.plots import Panel, names_of, recoloured, svg
 from eval.records import Record
 from eval.report.bars import Bars, charts
 from eval.report.markup import data, escape, legend, marker_line
-from eval.report.tables import Comparison, Front, bd_table, front_table, points_table
+from eval.report.tables import BySequence, Comparison, Front, bd_table, front_table, points_table, sequence_table
 from eval.report.viewer import Viewer, viewer
 
 HERE = Path(__file__).parent
@@ -49,6 +49,7 @@ class Section:
     headings: dict[str, str] = field(default_factory=dict)  # name of plots -> heading above them
     anchor: str = ""
     bd: tuple[Comparison, ...] = ()
+    sequences: tuple[BySequence, ...] = ()
     fronts: tuple[Front, ...] = ()
     bars: tuple[Bars, ...] = ()
     viewer: Viewer | None = None
@@ -101,6 +102,7 @@ def _section(section: Section, codecs: Sequence[str], number: int) -> list[str]:
         out += viewer(section.viewer, codecs, number)
     if section.bars:
         out += ["<h3>Classes and sizes of objects, at comparable rates</h3>", *charts(section.bars, codecs)]
+    out += sequence_table(section.sequences, section.anchor, codecs)
     return [*out, *front_table(section.fronts, codecs), *points_table(section.records, codecs)]
 
 

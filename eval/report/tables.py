@@ -36,6 +36,15 @@ class Front:
     rows: tuple[Row, ...]
 
 
+@dataclass(frozen=True)
+class BySequence:
+    """A measure's BD-rates of every sequence alone: sequence -> one a codec of `codecs`."""
+
+    measure: str
+    codecs: tuple[str, ...]
+    rows: dict[str, tuple[BDs, ...]]
+
+
 def bd_table(rows: Sequence[Comparison], anchor: str, codecs: Sequence[str]) -> list[str]:
     """The heading, what the figures mean, and the table; nothing where nothing is compared."""
     if not rows:
@@ -107,6 +116,25 @@ def front_table(fronts: Sequence[Front], codecs: Sequence[str]) -> list[str]:
     said = """A point is beaten where another has at least its accuracy at no more rate: MPEG VCM’s way of choosing
         points. R1 is the highest rate."""
     return ["<h3>Pareto fronts</h3>", f'<p class="soft">{said}</p>', *out] if out else []
+
+
+def sequence_table(tables: Sequence[BySequence], anchor: str, codecs: Sequence[str]) -> list[str]:
+    """BD-rates sequence by sequence and their means, folded, a table a measure."""
+    out = []
+    for of in tables:
+        head = ["sequence", *(f"{key(codec, codecs)} {escape(codec)}" for codec in of.codecs)]
+        body = [[escape(name), *(_percent(one.rate_percent, one.reason) for one in row)]
+                for name, row in of.rows.items()]  # fmt: skip
+        means = []
+        for column in zip(*of.rows.values(), strict=True):
+            known = [one.rate_percent for one in column if one.rate_percent is not None]
+            mean = f"{signed(sum(known) / len(known))} %" if known else "n/a"
+            means.append(mean if len(known) == len(column) else f"{mean} (of {len(known)})")
+        body.append(["<b>mean</b>", *means])
+        out.append(f"<details><summary>{escape(of.measure)}: {len(of.rows)} sequences</summary>{table(head, body)}"
+                   "</details>")  # fmt: skip
+    said = f"BD-rate against {escape(anchor)} on isotonic curves, and the mean of those that there are."
+    return ["<h3>Sequence by sequence</h3>", f'<p class="soft">{said}</p>', *out] if out else []
 
 
 def points_table(records: Sequence[Record], codecs: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ from eval.metrics.bootstrap import Interval
 from eval.metrics.pareto import pareto
 from eval.report.bars import Bars, Row, charts, comparable
 from eval.report.markup import signed, table
-from eval.report.tables import Comparison, Front, bd_table, front_table
+from eval.report.tables import BySequence, Comparison, Front, bd_table, front_table, sequence_table
 from eval.report.viewer import ORIGINAL, Scene, Shot, Viewer, viewer
 from tests.pipelines.html import Outline
 
@@ -65,6 +65,16 @@ def test_fronts_say_which_points_are_beaten():
     assert "a R1 20 0.2000 19.0 48 % beaten beaten a R2 10 0.1000 20.0 50 % yes yes" in text
     assert "b R1 1 0.1500 30.0 75 % yes yes" in text
     assert front_table([], []) == []
+
+
+def test_sequences_have_their_mean():
+    def figure(percent):
+        return BDs(percent, None, "" if percent is not None else "no overlap")
+
+    of = BySequence("box AP", ("a", "b"), {"one": (figure(-10.0), figure(4.0)), "two": (figure(-20.0), figure(None))})
+    text = words(sequence_table([of], "x265", ["a", "b"]))
+    assert "box AP: 2 sequences" in text
+    assert "one −10.0 % +4.0 % two −20.0 % n/a: no overlap mean −15.0 % +4.0 % (of 1)" in text
 
 
 def test_tables_escape_and_rule_off():

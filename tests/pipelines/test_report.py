@@ -184,6 +184,20 @@ def test_of_clips_sequences_are_resampled(tmp_path):
     assert (spread.low, spread.high) == pytest.approx(np.percentile(means, (2.5, 97.5)))
 
 
+def test_sequences_are_compared_one_by_one(vcm, run, tmp_path, undrawn):
+    def halves(r):
+        return {"a": {"ap": r.ap, "rate_bpp": r.rate_bpp}, "b": {"ap": r.ap, "rate_bpp": 2 * r.rate_bpp}}
+
+    change(run, per_sequence=halves)
+    assert vcm("report", run, "-o", tmp_path / "r.html", "--resamples", 0).code == 0
+    text = (tmp_path / "r.html").read_text()
+    assert "detection AP: 2 sequences" in text
+    assert "resamples of the" not in text
+    change(run, per_sequence=lambda r: {"a": halves(r)["a"]})
+    assert vcm("report", run, "-o", tmp_path / "r.html", "--resamples", 0).code == 0
+    assert "Sequence by sequence" not in (tmp_path / "r.html").read_text()  # one is the whole
+
+
 def test_runs_are_joined(vcm, made, run, tmp_path, undrawn, monkeypatch):
     data = made / "data"
     more = tmp_path / "more"
