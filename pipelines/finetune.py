@@ -39,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N pictures")
     parser.add_argument("--codec", dest="codecs", nargs="+", required=True, metavar="C:q1[,q2,...]",
                         help="codecs at qualities whose decoded pictures are learned from")  # fmt: skip
-    parser.add_argument("--weights", nargs="+", action="extend", metavar="[C=]FILE", help="weights of our codecs")
+    parser.add_argument("--weights", nargs="+", action="extend", metavar="[C=]FILE",
+                        help="weights of our codecs, or of codec C")  # fmt: skip
     parser.add_argument("--model", required=True, metavar="M",
                         help="mask-rcnn-scenes, torchvision:NAME (detectors) or detectron2:CONFIG")  # fmt: skip
     parser.add_argument("--model-weights", metavar="FILE", help="where the model starts (default: its own weights)")
@@ -50,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=2, metavar="N", help="pictures a step (default 2)")
     parser.add_argument("--learning-rate", type=float, default=1e-4, metavar="R", help="of AdamW (default 1e-4)")
     parser.add_argument("--ema", type=float, default=0.0, metavar="D", help="decay of averaged weights (default: none)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of the order of pictures (default 0)")
     parser.add_argument("--resume", action="store_true", help="go on where a run was stopped")
     parser.add_argument("--dry-run", action="store_true", help="check the request, code nothing, then stop")
 
