@@ -69,8 +69,9 @@ def style(name: str, names: Sequence[str]) -> tuple[str, str]:
     """(colour, marker) of a codec; those without one of their own take the others in the order of `names`."""
     if name in STYLES:
         return STYLES[name]
-    unknown = [other for other in names if other not in STYLES]
-    return OTHERS[unknown.index(name) % len(OTHERS)]
+    number = [other for other in names if other not in STYLES].index(name)
+    # after one round the same colours come with other markers: 16 codecs are told apart
+    return OTHERS[number % len(OTHERS)][0], OTHERS[(number + number // len(OTHERS)) % len(OTHERS)][1]
 
 
 def names_of(panels: Iterable[Panel]) -> list[str]:

@@ -70,6 +70,8 @@ def test_styles_differ_and_stand_out():
         assert (b + 0.05) / (a + 0.05) > 2.6, (one, paper)
     assert style("x265", CODECS) == STYLES["x265"]
     assert style("other", CODECS) == OTHERS[0]
+    many = [f"new {i}" for i in range(16)]
+    assert len({style(name, many) for name in many}) == 16
 
 
 def test_files(tmp_path):
