@@ -9,6 +9,7 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import eval.models
 from eval.metrics import bootstrap
@@ -196,6 +197,31 @@ def test_sequences_are_compared_one_by_one(vcm, run, tmp_path, undrawn):
     change(run, per_sequence=lambda r: {"a": halves(r)["a"]})
     assert vcm("report", run, "-o", tmp_path / "r.html", "--resamples", 0).code == 0
     assert "Sequence by sequence" not in (tmp_path / "r.html").read_text()  # one is the whole
+
+
+def test_panoptic_and_semantic_maps_are_layers(vcm, run, tmp_path, undrawn):
+    """As a run keeps them: ids as COCO's colours with a JSON beside, and 16-bit category ids, 65535 being void."""
+    folder = run / "predictions" / "jpeg" / "40"
+    ids = np.zeros((96, 128), int)
+    ids[:, :60], ids[:40, 60:] = 300, 7
+    (folder / "tiny.panoptic").mkdir()
+    (folder / "tiny.semantic").mkdir()
+    rgb = np.stack([ids % 256, ids // 256, 0 * ids], -1).astype(np.uint8)
+    Image.fromarray(rgb).save(folder / "tiny.panoptic" / "11.png")
+    segments = [{"id": 300, "category_id": 1}, {"id": 7, "category_id": 2}]
+    results = {"annotations": [{"image_id": 11, "file_name": "11.png", "segments_info": segments}]}
+    (folder / "tiny.panoptic.json").write_text(json.dumps(results))
+    kinds = np.where(ids == 300, 3, 65535).astype(np.uint16)
+    Image.fromarray(kinds).save(folder / "tiny.semantic" / "10.png")
+    assert vcm("report", run, "-o", tmp_path / "r.html", "--resamples", 0).code == 0
+    text = (tmp_path / "r.html").read_text()
+    figures = {title: text.split(f'data-title="{title}"') for title in ("jpeg:40", "jpeg:90")}
+    first, second = (part.partition("</figure>")[0] for part in figures["jpeg:40"][1:])
+    named = [re.findall(r'data-layer="(\w+)"', part) for part in (first, second)]
+    assert named == [["objects", "semantic"], ["objects", "panoptic"]]
+    assert first.count(">never</text>") == 1
+    assert re.findall(r">(\w+)</text>", second) == ["square", "disc"]  # the larger first; objects have scores
+    assert "panoptic" not in "".join(part.partition("</figure>")[0] for part in figures["jpeg:90"][1:])
 
 
 def test_runs_are_joined(vcm, made, run, tmp_path, undrawn, monkeypatch):
