@@ -1,6 +1,6 @@
 """A thousand pictures through `vcm edges` with a tiny random SAM: killed often, with bad files among them; memory.
 
-    python benchmarks/edges_killed.py -o runs/killed [--pictures 1000] [--kills 20] [--bad 50] [--scale 0.25]
+    python -m benchmarks.edges_killed -o runs/killed [--pictures 1000] [--kills 20] [--bad 50] [--scale 0.25]
 
 Pictures are bsds500 and coco128 of $VCM_SHARED, repeated with small changes. Three checks: a run killed with kill -9 at
 random moments and run again has the manifest of an uninterrupted one; exactly the planted bad files are refused; peak

@@ -3,7 +3,7 @@
     python -m benchmarks.sam_edges -o runs/sam_edges [PICTURES] [--count 12] [--minutes 20] [--side 32]
 
 ViT-B with random weights whose masks are regions around their points (`sam_random.py`), aimed on the first picture.
-Thresholds are quantiles of this run: 25 % of the masks pass predicted IoU, half of these stability. Pictures take
+Thresholds are quantiles of each picture: 25 % of its masks pass predicted IoU, half of these stability. Pictures take
 turns: on each, upstream, exact, and each named setting of options, in this process with the same threads. Seconds are
 wall-clock and of the processor (all threads: the figure to read on a busy machine). What is measured stays in the
 folder, two files a picture: a run that was ended goes on, and a setting that was named since is measured beside exact,
@@ -17,44 +17,29 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-SEARCH = {"precision": "bfloat16", "precision_parts": "transformer+upscaling"}
 NAMED: dict[str, dict[str, Any]] = {
     "exact": {},
-    "bfloat16 search, refine=0.02": {**SEARCH, "refine": 0.02},
-    "search_pool=2, refine=0.005": {"search_pool": 2, "refine": 0.005, "refine_masks": 0.1},
+    "search_pool=2": {"search_pool": 2, "refine": 0.005, "refine_masks": 0.1},
+    "bfloat16 search": {"precision": "bfloat16", "precision_parts": "transformer+upscaling", "refine": 0.02},
     "bfloat16": {"precision": "bfloat16"},
 }
 
 
-def quantiles(model: Any, pictures: list[np.ndarray], side: int) -> dict[str, float]:
-    """alpha and the stability threshold, from a coarse grid of points on every picture."""
-    import torch
-
+def quantiles(model: Any, picture: np.ndarray, side: int) -> dict[str, float]:
+    """alpha and the stability threshold of a picture, from a coarse grid of points."""
     from icm.edges.sam.everything import Everything
     from icm.edges.sam.options import Options
 
     everything = Everything(model, Options(points_per_side=side, stability_score_thresh=0.0, box_nms_thresh=1.0))
-    found, embeddings = [], []
-    with torch.inference_mode():
-        for picture in pictures:
-            embeddings.append(everything.encode([picture])[0])
-            shared, prompts = everything.decoder.share(embeddings[-1]), everything._prompts(0, picture.shape[:2])
-            for start in range(0, side * side, 4):
-                state = everything.decoder.transform(shared, prompts.part(start, start + 4))
-                found.append(everything.decoder.predicted_iou(state).flatten())
-        alpha = float(torch.cat(found).quantile(0.75))
-        stability = []
-        for picture, embedding in zip(pictures, embeddings, strict=True):
-            height, width = picture.shape[:2]
-            kept = everything._crop(embedding, [0, 0, width, height], 0, (height, width), alpha)
-            stability.append(kept.stability)
-    return {"alpha": alpha, "stability": float(torch.cat(stability).nanmedian())}
+    (found,) = everything([picture], 0.0)
+    alpha = float(found.iou.quantile(0.75))
+    return {"alpha": alpha, "stability": float(found.stability[found.iou > alpha].nanmedian())}
 
 
 def clocks() -> tuple[float, float]:
@@ -110,16 +95,19 @@ def measure(
     return found
 
 
-def turn(model: Any, picture: np.ndarray, file: Path, options: Any, alpha: float) -> None:
-    """One picture: measure what `file` lacks. Its edges lie beside it."""
+def turn(model: Any, picture: np.ndarray, file: Path, side: int, coarse: int, names: Sequence[str]) -> None:
+    """One picture: measure those of `names` that `file` lacks. Upstream's edges lie beside it."""
+    from icm.edges.sam.options import Options
     from pipelines.edges_job import png
     from pipelines.media import read_picture
     from pipelines.run.atomic import write_bytes, write_text
 
     edges = file.with_suffix(".png")
+    row = json.loads(file.read_text()) if file.exists() else {"thresholds": quantiles(model, picture, coarse)}
+    alpha, stability = row["thresholds"]["alpha"], row["thresholds"]["stability"]
+    options = Options(points_per_side=side, stability_score_thresh=stability)
     if file.exists():
-        row = json.loads(file.read_text())
-        missing = [name for name in NAMED if name not in row["settings"]]
+        missing = [name for name in names if name not in row["settings"]]
         if not missing:
             return
         reference = read_picture(edges)[..., 0] > 0
@@ -130,8 +118,8 @@ def turn(model: Any, picture: np.ndarray, file: Path, options: Any, alpha: float
     else:
         theirs = generate(model, picture, options, alpha)
         reference = theirs.pop("edges")
-        row = {"shape": picture.shape[:2], "edge_fraction": float(reference.mean()), "upstream": theirs}
-        row["settings"] = measure(model, picture, reference, options, alpha, list(NAMED))
+        row |= {"shape": picture.shape[:2], "edge_fraction": float(reference.mean()), "upstream": theirs}
+        row["settings"] = measure(model, picture, reference, options, alpha, list(names))
         write_bytes(edges, png(reference))
     write_text(file, json.dumps(row) + "\n")
 
@@ -169,14 +157,14 @@ def main() -> None:
     parser.add_argument("--coarse", type=int, default=8, help="points a side for the thresholds (default 8)")
     parser.add_argument("--minutes", type=float, default=60, help="start no picture after so many (default 60)")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--settings", nargs="+", choices=NAMED, default=list(NAMED), help="which (default all)")
     arguments = parser.parse_args()
+    names = ["exact", *(name for name in arguments.settings if name != "exact")]
 
     import torch
 
     from benchmarks.sam_random import random_vit_b
-    from icm.edges.sam.options import Options
     from pipelines.media import list_pictures, read_picture
-    from pipelines.run.atomic import write_text
 
     torch.set_num_threads(arguments.threads)
     start, paths = time.monotonic(), list_pictures(arguments.pictures)[: arguments.count]
@@ -187,18 +175,11 @@ def main() -> None:
     else:
         arguments.output.mkdir(parents=True, exist_ok=True)
         torch.save(model.mask_decoder.state_dict(), drawn)
-    record = arguments.output / "thresholds.json"
-    if not record.exists():
-        found = quantiles(model, [read_picture(path) for path in paths], arguments.coarse)
-        write_text(record, json.dumps(found) + "\n")
-    thresholds = json.loads(record.read_text())
-    alpha, stability = thresholds["alpha"], thresholds["stability"]
-    print(f"{arguments.threads} threads, alpha {alpha:.5f}, stability {stability:.4f}", flush=True)
-    options = Options(points_per_side=arguments.side, stability_score_thresh=stability)
+    print(f"{arguments.threads} threads", flush=True)
     files = [arguments.output / f"{path.stem}.json" for path in paths]
     for path, file in zip(paths, files, strict=True):
         if time.monotonic() - start < 60 * arguments.minutes:
-            turn(model, read_picture(path), file, options, alpha)
+            turn(model, read_picture(path), file, arguments.side, arguments.coarse, names)
             print(f"{file.stem} after {time.monotonic() - start:.0f} s", flush=True)
     rows = [json.loads(file.read_text()) for file in files if file.exists()]
     if rows:

@@ -19,24 +19,21 @@ from tests.icm.edges.tiny_sam import tiny_sam
 SIZES = ((48, 80), (33, 61))
 
 
-def test_thresholds_are_quantiles_exact_agrees_and_settings_can_be_added(tmp_path, capsys, monkeypatch):
+def test_thresholds_are_quantiles_exact_agrees_and_settings_can_be_added(tmp_path, capsys):
     model, pictures = tiny_sam(depth=2), [scene(*size) for size in SIZES]
-    thresholds = sam_edges.quantiles(model, pictures, 6)
+    thresholds = sam_edges.quantiles(model, pictures[0], 6)
     assert 0 < thresholds["alpha"] < 1
     assert 0 <= thresholds["stability"] < 1
-    options = Options(points_per_side=6, stability_score_thresh=thresholds["stability"])
     files = [tmp_path / "0.json", tmp_path / "1.json"]
-    every = sam_edges.NAMED
-    for named in ({"exact": {}}, every):  # as if a setting had been named since
-        monkeypatch.setattr(sam_edges, "NAMED", named)
+    for names in (["exact"], list(sam_edges.NAMED)):  # as if settings had been named since
         for picture, file in zip(pictures, files, strict=True):
-            sam_edges.turn(model, picture, file, options, thresholds["alpha"])
+            sam_edges.turn(model, picture, file, 6, 6, names)
     rows = [json.loads(file.read_text()) for file in files]
     for row in rows:
         assert row["upstream"]["masks"] > 0
         assert 0 < row["edge_fraction"] < 1
         assert row["settings"]["exact"]["edge_iou"] == 1
-        assert row["settings"].keys() == every.keys()
+        assert row["settings"].keys() == sam_edges.NAMED.keys()
         assert all(0 <= one["edge_iou"] <= 1 and one["cpu_s"] > 0 for one in row["settings"].values())
     sam_edges.report(rows)
     text = capsys.readouterr().out
