@@ -1,6 +1,6 @@
 """Pictures of a report: sample pictures as each codec leaves them, with what the task models found, for the viewer.
 
-    RUN/samples/CODEC/QUALITY/ID.png ──▶ Shot ◀── RUN/predictions/CODEC/QUALITY/MODEL.json, MODEL.panoptic/, …
+    RUN/samples/CODEC/QUALITY/ID.png ──▶ Shot ◀── report_found
 """
 
 from __future__ import annotations
@@ -13,17 +13,15 @@ from typing import Any
 import numpy as np
 
 from eval.datasets import Dataset, load
-from eval.datasets.base import VOID
 from eval.metrics import psnr_db
-from eval.report.draw import LEAST_SCORE, Size, objects, regions, shrunk, webp
+from eval.report.draw import LEAST_SCORE, shrunk, webp
 from eval.report.viewer import ORIGINAL, Scene, Shot, Viewer
 from pipelines.media import read_picture
+from pipelines.report_found import Finder
 from pipelines.report_points import CEILING, Point, file_name, json_of
 
 WIDEST = 800  # pixels; larger pictures are shown smaller
 BUDGET = 36e6  # pixels in one page: at a quarter of a byte each, some 9 MB, in base64 12 MB
-SEMANTIC_VOID = 65535  # in the 16-bit maps of a run
-Layers = dict[str, str]
 
 
 def viewer(points: Sequence[Point], dataset: Dataset | None) -> Viewer | None:
@@ -98,80 +96,6 @@ def _bytes(point: Point, item: int) -> int | None:
     model = file_name(point.record.model) or "none"
     older = json_of(point.folder / "predictions" / point.below / f"{model}.figures.json").get("sample_bytes") or {}
     return noted.get(str(item), older.get(str(item)))
-
-
-class Finder:
-    """What models found in the sample pictures, and the truth of these, as layers. Every file is read once."""
-
-    def __init__(self, dataset: Dataset | None, items: Sequence[int], models: Sequence[str]) -> None:
-        self.dataset, self.items = dataset, frozenset(items)
-        self.prefix = {model: f"{model}: " if len(models) > 1 else "" for model in models}
-        self._rows: dict[Path, dict[int, list[dict[str, Any]]]] = {}
-
-    def found(self, of: dict[str, Point], item: int, size: Size) -> Layers:
-        """A layer a kind and model, of one picture at one point of each model."""
-        return {self.prefix[model] + kind: layer for model, point in of.items() if model in self.prefix
-                for kind, layer in self._found(point, item, size).items()}  # fmt: skip
-
-    def labels(self, item: int, size: Size) -> Layers:
-        """The truth of a picture."""
-        layers: Layers = {}
-        dataset = self.dataset
-        if dataset is not None and dataset.truth is not None:
-            truth = dataset.truth
-            rows = [{**row, "segmentation": truth.annToRLE(row)} if row.get("segmentation") else row
-                    for row in truth.loadAnns(truth.getAnnIds(item)) if not row.get("iscrowd")]  # fmt: skip
-            layers["labels"] = objects(rows, dataset.categories, size)
-        if dataset is not None and dataset.panoptic is not None:
-            kinds = {int(row["id"]): int(row["category_id"]) for row in dataset.panoptic.segments(item)}
-            layers["labels, panoptic"] = regions(dataset.panoptic.map(item), kinds, self._segment_names())
-        elif dataset is not None and dataset.semantic is not None:
-            layers["labels, semantic"] = _semantic(dataset.semantic(item), VOID, self._segment_names())
-        return layers
-
-    def _found(self, point: Point, item: int, size: Size) -> Layers:
-        folder, model = point.folder / "predictions" / point.below, file_name(point.record.model)
-        names = {int(key): str(name) for key, name in (point.origin.get("categories") or {}).items()}
-        layers: Layers = {}
-        if (path := folder / f"{model}.json").is_file():
-            layers["objects"] = objects(self._read(path).get(item, []), names, size)
-        rows, path = self._read(folder / f"{model}.panoptic.json"), folder / f"{model}.panoptic" / f"{item}.png"
-        if item in rows and path.is_file():
-            kinds = {int(row["id"]): int(row["category_id"]) for row in rows[item][0]["segments_info"]}
-            layers["panoptic"] = regions(_map(path), kinds, names | self._segment_names())
-        if (path := folder / f"{model}.semantic" / f"{item}.png").is_file():
-            layers["semantic"] = _semantic(_map(path), SEMANTIC_VOID, names | self._segment_names())
-        return layers
-
-    def _read(self, path: Path) -> dict[int, list[dict[str, Any]]]:
-        """The rows of the sample pictures, by picture."""
-        if path not in self._rows:
-            read = json_of(path)
-            found: dict[int, list[dict[str, Any]]] = {}
-            for row in read.get("annotations", []) if isinstance(read, dict) else read:
-                if row["image_id"] in self.items:
-                    found.setdefault(row["image_id"], []).append(row)
-            self._rows[path] = found
-        return self._rows[path]
-
-    def _segment_names(self) -> dict[int, str]:
-        if self.dataset is None:
-            return {}
-        panoptic = self.dataset.panoptic.categories if self.dataset.panoptic is not None else {}
-        return {**self.dataset.semantic_categories, **{key: str(of["name"]) for key, of in panoptic.items()}}
-
-
-def _semantic(kinds: np.ndarray, void: int, names: dict[int, str]) -> str:
-    return regions(kinds, {int(kind): int(kind) for kind in np.unique(kinds) if kind != void}, names, void)
-
-
-def _map(path: Path) -> np.ndarray:
-    """(H, W) int of a PNG: ids of a panoptic one's colours, or the values of a grey one."""
-    from PIL import Image
-
-    with Image.open(path) as picture:
-        pixels = np.asarray(picture).astype(np.int64)
-    return pixels if pixels.ndim == 2 else pixels[..., 0] + 256 * pixels[..., 1] + 65536 * pixels[..., 2]
 
 
 def dataset_of(origin: dict[str, Any]) -> Dataset | None:

@@ -392,6 +392,18 @@ DRIVE = """
 """
 
 
+def test_without_labels_classes_are_called_as_the_model_calls_them(vcm, run, tmp_path, undrawn, monkeypatch):
+    class Named(TinyModel):
+        categories = {1: "quadrangle", 2: "circle"}  # noqa: RUF012
+
+    origin = json.loads((run / "run.json").read_bytes())
+    (run / "run.json").write_text(json.dumps({**origin, "categories": {}, "settings": {}}))
+    for model, says in ((Named, r">quadrangle 0\.\d\d<"), (TinyModel, r">1 0\.\d\d<")):
+        monkeypatch.setitem(eval.models.MODELS, "tiny", model)
+        assert vcm("report", run, "-o", tmp_path / "r.html", "--resamples", 0).code == 0
+        assert re.search(says, (tmp_path / "r.html").read_text())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 420])
 def test_the_viewer_works_and_nothing_is_wider_than_the_window(page, tmp_path, width):
