@@ -59,7 +59,9 @@ class Shards:
 
     def holds(self, row: Row) -> bool:
         """Whether the edge map of `row` is there, whole, in .parts or in its shard."""
-        return self._read(row) is not None
+        if self._drawn(row) is not None:
+            return True
+        return self._members(self.output / row["shard"]).get(row["edges"]) == row["edges_sha256"]
 
     def begin(self, batches: Sequence[Batch]) -> set[int]:
         """Note how many batches each shard waits for; the shards that wait for none."""
@@ -101,11 +103,12 @@ class Shards:
         shutil.rmtree(self.parts, ignore_errors=True)
 
     def _write(self, path: Path, rows: list[Row]) -> None:
-        data = [(row, self._read(row)) for row in sorted(rows, key=lambda row: row["edges"])]
+        before = dict(_contents(path))
         with replacing(path) as temporary, tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar:
-            for row, edges in data:
-                if edges is None:
-                    raise OutputError(f"{row['edges']}: vanished while {path} was written; run again")
+            for row in sorted(rows, key=lambda row: row["edges"]):
+                edges = self._drawn(row) or before.get(row["edges"], b"")
+                if hashlib.sha256(edges).hexdigest() != row["edges_sha256"]:
+                    raise OutputError(f"{row['edges']}: changed while {path} was written; run again")
                 text = json.dumps(row, ensure_ascii=False).encode() + b"\n"
                 for name, content in ((row["edges"], edges), (row["edges"].removesuffix(".png") + ".json", text)):
                     member = tarfile.TarInfo(name)  # its defaults have no date and no owner
@@ -115,37 +118,31 @@ class Shards:
     def _part(self, row: Row) -> Path:
         return self.parts / self.how.file(row["picture"], row["alpha"])
 
-    def _read(self, row: Row) -> bytes | None:
-        """The PNG of `row`, if it has the right SHA-256."""
-        part, path = self._part(row), self.output / row["shard"]
+    def _drawn(self, row: Row) -> bytes | None:
+        """The PNG of `row` in .parts, if it has the right SHA-256."""
         try:
-            if part.exists():
-                data = part.read_bytes()
-                if hashlib.sha256(data).hexdigest() == row["edges_sha256"]:
-                    return data
-            if self._members(path).get(row["edges"]) != row["edges_sha256"]:
-                return None
-            with tarfile.open(path) as tar:
-                found = tar.extractfile(row["edges"])
-                return found.read() if found else None
-        except (OSError, tarfile.TarError, KeyError):
+            data = self._part(row).read_bytes()
+        except OSError:
             return None
+        return data if hashlib.sha256(data).hexdigest() == row["edges_sha256"] else None
 
     def _members(self, path: Path) -> dict[str, str]:
         """SHA-256 of the edge maps in a shard; none of one that is absent or damaged. Read once."""
         if str(path) not in self._known:
             if len(self._known) > 2 * len(self.how.alphas):  # asked for in their order: the last are enough
                 self._known.clear()
-            found: dict[str, str] = {}
-            try:
-                with tarfile.open(path) as tar:
-                    for member in tar:
-                        if member.name.endswith(".png") and (file := tar.extractfile(member)):
-                            found[member.name] = hashlib.sha256(file.read()).hexdigest()
-            except (OSError, tarfile.TarError):
-                found = {}
-            self._known[str(path)] = found
+            self._known[str(path)] = {name: hashlib.sha256(data).hexdigest() for name, data in _contents(path)}
         return self._known[str(path)]
+
+
+def _contents(path: Path) -> list[tuple[str, bytes]]:
+    """Names and bytes of the edge maps in a shard; none of one that is absent or damaged."""
+    try:
+        with tarfile.open(path) as tar:
+            files = ((member.name, tar.extractfile(member)) for member in tar if member.name.endswith(".png"))
+            return [(name, file.read()) for name, file in files if file]
+    except (OSError, tarfile.TarError):
+        return []
 
 
 def key(picture: str) -> str:

@@ -81,6 +81,8 @@ class SplitDecoder:
 
     def pooled(self, side: int) -> SplitDecoder:
         """The same decoder of an image whose tokens are averaged in squares of `side`; what it shares, see `pool`."""
+        if self.grid[0] % side or self.grid[1] % side:
+            raise ValueError(f"option search_pool={side} of sam does not divide {self.grid[0]} x {self.grid[1]} tokens")
         small = copy.copy(self)
         small.grid = (self.grid[0] // side, self.grid[1] // side)
         small.position = self.pool(self.position, side)

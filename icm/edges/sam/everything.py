@@ -44,7 +44,7 @@ class Everything:
         with torch.inference_mode():
             self.decoder = SplitDecoder(model, dtype["transformer"], dtype["upscaling"])
             self.exact = SplitDecoder(model) if o.refine >= 0 else self.decoder
-            self.pooled = self.decoder.pooled(o.search_pool)
+            self.pooled = self.decoder.pooled(o.search_pool) if o.search_pool > 1 else self.decoder
         self.encoder, self.encoder_dtype = model.image_encoder, dtype["encoder"]
         if self.encoder_dtype != torch.float32:
             self.encoder = copy.deepcopy(model.image_encoder).to(self.encoder_dtype)
