@@ -4,7 +4,7 @@
 
 | name | encoder, decoder on PATH | or by variable | configuration |
 |---|---|---|---|
-| vvenc | vvencapp, vvdecapp | VCM_VVENC, VCM_VVDEC | preset medium, no perceptual adaptation |
+| vvenc | vvencapp, vvdecapp | VCM_VVENC, VCM_VVDEC | preset medium, intra only, no perceptual adaptation |
 | vtm | EncoderAppStatic or EncoderApp, Decoder... | VCM_VTM_ENCODER, VCM_VTM_DECODER | VCM_VTM_CFG |
 | hm | TAppEncoderStatic or TAppEncoder, TAppDecoder... | VCM_HM_ENCODER, VCM_HM_DECODER | VCM_HM_CFG |
 
@@ -60,8 +60,8 @@ class Kind:
 
 KINDS = {
     "vvenc": Kind("vvenc", ".266", "vvc", ("vvencapp",), ("vvdecapp",), ("VCM_VVENC", "VCM_VVDEC", ""),
-                  "-i {input} -s {width}x{height} -c yuv420 -r 25 -f 1 -q {quality} --preset medium --qpa 0 -t 1 "
-                  "-o {stream}", "-b {stream} -o {output} -t 1", (0, 63)),
+                  "-i {input} -s {width}x{height} -c yuv420 -r 25 -f 1 -q {quality} --preset medium --intraperiod 1 "
+                  "--qpa 0 -t 1 -o {stream}", "-b {stream} -o {output} -t 1", (0, 63)),
     "vtm": Kind("vtm", ".266", "vvc", ("EncoderAppStatic", "EncoderApp"), ("DecoderAppStatic", "DecoderApp"),
                 ("VCM_VTM_ENCODER", "VCM_VTM_DECODER", "VCM_VTM_CFG"), "-c {cfg} " + REFERENCE.replace("{depth}", "10"),
                 "-b {stream} -o {output} -d 8", (0, 63), "encoder_intra_vtm.cfg"),

@@ -1,7 +1,8 @@
 """External encoders: their command lines, their streams and their failures, with small programs in their place.
 
-The programs are scripts that check what they are given and do the coding with what is here: HEVC for HM. Where the real
-ones are installed (VCM_HM_ENCODER and so on, or on PATH), they are tried too.
+The programs are scripts that check what they are given and do the coding with what is here: HEVC for HM, and for VVenC
+one stream that it once wrote. Where the real ones are installed (VCM_HM_ENCODER and so on, or on PATH), they are tried
+too.
 """
 
 from __future__ import annotations
@@ -46,6 +47,28 @@ assert given["-d"] == "8"
 stream = pathlib.Path(given["-b"]).read_bytes()
 with av.open(io.BytesIO(stream), format="hevc") as container:
     frame = next(container.decode(video=0))
+pathlib.Path(given["-o"]).write_bytes(frame.to_ndarray().tobytes())
+"""
+# smooth(70, 61), padded to 64x72, by VVenC 1.15.0-dev with the command line of the anchor at quantiser 50
+VVC = bytes.fromhex(
+    "000000010079000d8210800080820491a80fa6dd32348a4de709b2b182041382affd2ecbfc792000000300200000030326200000000100810000"
+    "410248987ec0800000010041c40180abc0058a88c0b31593e663806daa481f40"
+)
+FAKE_VVENC = f"""
+import sys, pathlib
+given = dict(zip(sys.argv[1:], sys.argv[2:]))
+assert given["-s"] == "64x72" and given["-q"] == "50" and given["-f"] == "1" and given["--intraperiod"] == "1", given
+assert given["-c"] == "yuv420" and given["--qpa"] == "0" and given["-t"] == "1" and given["--preset"] == "medium"
+assert pathlib.Path(given["-i"]).stat().st_size == 64 * 72 * 3 // 2
+pathlib.Path(given["-o"]).write_bytes({VVC!r})
+"""
+FAKE_VVDEC = """
+import io, sys, pathlib
+import av
+given = dict(zip(sys.argv[1:], sys.argv[2:]))
+with av.open(io.BytesIO(pathlib.Path(given["-b"]).read_bytes()), format="vvc") as container:
+    frame = next(container.decode(video=0))
+assert frame.format.name == "yuv420p10le"
 pathlib.Path(given["-o"]).write_bytes(frame.to_ndarray().tobytes())
 """
 
@@ -120,10 +143,21 @@ def test_vtm_needs_its_configuration(tmp_path, monkeypatch):
     assert "--InternalBitDepth=10" in ANCHORS["vtm"](30).command
 
 
-def test_vvenc_command(tmp_path, monkeypatch):
-    monkeypatch.setenv("VCM_VVENC", str(program(tmp_path / "vvencapp", "")))
-    monkeypatch.setenv("VCM_VVDEC", str(program(tmp_path / "vvdecapp", "")))
-    assert "-s WIDTHxHEIGHT -c yuv420 -r 25 -f 1 -q 30 --preset medium --qpa 0" in ANCHORS["vvenc"](30).command
+def test_vvenc(tmp_path, monkeypatch):
+    """A true VVC stream of 10 bits: its size is read from it, its crop unit is ours."""
+    monkeypatch.setenv("VCM_VVENC", str(program(tmp_path / "vvencapp", FAKE_VVENC)))
+    monkeypatch.setenv("VCM_VVDEC", str(program(tmp_path / "vvdecapp", FAKE_VVDEC)))
+    codec = ANCHORS["vvenc"](50)
+    assert "-s WIDTHxHEIGHT -c yuv420 -r 25 -f 1 -q 50 --preset medium --intraperiod 1 --qpa 0" in codec.command
+    data = codec.encode(smooth(70, 61))
+    assert len(data) == len(VVC) + 7
+    decoded = ANCHORS["vvenc"]().decode(data)
+    assert decoded.shape == (70, 61, 3)
+    assert psnr_db(smooth(70, 61), decoded) == pytest.approx(34.263, abs=0.01)
+    for damaged in (data[:40], b"", data[20:]):
+        with pytest.raises(ValueError, match="damaged vvenc stream") as caught:
+            codec.decode(damaged)
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", KINDS)
