@@ -27,7 +27,9 @@ def split_annotations(annotations: str | Path | None) -> list[str]:
     if annotations is None:
         return []
     text = os.fspath(annotations)
-    return [text] if "," not in text or Path(text).exists() else [part.strip() for part in text.split(",") if part.strip()]
+    if "," not in text or Path(text).exists():
+        return [text]
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def coco(images: str | Path, annotations: str | Path | None) -> Dataset:
