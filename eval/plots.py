@@ -162,7 +162,10 @@ def _curve(axes: Any, curve: Curve, look: tuple[str, str], paper: str) -> Any:
     x, y = zip(*sorted(curve.points), strict=True)
     if curve.band:
         across, low, high = zip(*sorted(curve.band), strict=True)
-        axes.fill_between(across, low, high, color=colour, alpha=0.16, linewidth=0, zorder=2)
+        if len(across) > 1:
+            axes.fill_between(across, low, high, color=colour, alpha=0.16, linewidth=0, zorder=2)
+        else:  # a band of one point is a bar
+            axes.vlines(across, low, high, color=colour, alpha=0.35, linewidth=4, zorder=2)
     dots: dict[str, Any] = {"color": colour, "marker": marker, "markeredgecolor": paper, "markeredgewidth": 0.6,
                             "markersize": 9 if marker == "*" else 6.5}  # fmt: skip  # a star's arms are thin
     if curve.line:

@@ -103,6 +103,13 @@ def test_points_stay_raw_where_a_line_is_given():
     assert {(x, end) for x, low, high in band for end in (low, high)} <= corners
 
 
+def test_the_band_of_one_point_is_seen():
+    figure = draw((Panel("t", "l", (Curve("jpeg", ((0.1, 20.0),), (), ((0.1, 15.0, 22.0),)),)),))
+    FigureCanvasAgg(figure).draw()
+    (bar,) = figure.axes[0].collections
+    assert bar.get_segments()[0].tolist() == [[0.1, 15.0], [0.1, 22.0]]
+
+
 def test_a_codec_keeps_its_colour_from_figure_to_figure():
     names = ["new", "newer", "newest"]
     panel = Panel("t", "l", (Curve("newest", ((0.1, 1.0), (0.2, 2.0))),))
