@@ -124,8 +124,8 @@ def _ids(data_set: str, classes: int, with_stuff: bool, with_things: bool) -> Id
     from detectron2.data.datasets.builtin_meta import CITYSCAPES_CATEGORIES, COCO_CATEGORIES
 
     meta = MetadataCatalog.get(data_set) if data_set in MetadataCatalog.list() else None
-    names = list(meta.get("thing_classes", [])) if meta else []
-    known = not with_things or len(names) == classes
+    names = list(meta.get("thing_classes", [])) if meta and with_things else []
+    known = not with_things or len(names) == classes  # else a network of other classes kept the name of the data set
     things = {i: i + 1 for i in range(classes)}  # Pascal VOC, LVIS, persons with keypoints: counted from one
     if known and meta and meta.get("thing_dataset_id_to_contiguous_id"):
         things = {i: identity for identity, i in meta.thing_dataset_id_to_contiguous_id.items()}
@@ -137,7 +137,7 @@ def _ids(data_set: str, classes: int, with_stuff: bool, with_things: bool) -> Id
         stuff = {i: identity for identity, i in meta.get("stuff_dataset_id_to_contiguous_id", {}).items() if identity}
     # Detectron2 shortens COCO's names of stuff ("-merged", "-other"); the data set's own are meant.
     full = {row["id"]: row["name"] for row in COCO_CATEGORIES} if data_set.startswith("coco") else {}
-    categories = {things[i]: name for i, name in enumerate(names)} if with_things else {}
+    categories = {things[i]: name for i, name in enumerate(names) if known}
     categories |= {identity: full.get(identity, meta.stuff_classes[i]) for i, identity in stuff.items()} if meta else {}
     return Ids(tuple(things[i] for i in sorted(things)), stuff, categories if known and categories else None)
 
