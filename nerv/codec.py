@@ -61,7 +61,8 @@ class NetworkDecoder:
     def __init__(self, source: Any) -> None:
         self.file = source if isinstance(source, NetworkFile) else NetworkFile(source)
         self.size = self.file.header.width, self.file.header.height
-        self._segment, self._decoder = -1, None  # type: tuple[int, SegmentDecoder | None]
+        self._segment = -1
+        self._decoder: SegmentDecoder | None = None
 
     def frame(self, index: int) -> np.ndarray:
         """(H, W, 3) uint8 RGB. ValueError: no such frame; StreamError: its segment is damaged."""
@@ -80,11 +81,13 @@ class NetworkDecoder:
 
 
 class NetworkCodec:
-    """What `vcm decode`, `vcm info` and `vcm verify` ask of a codec. The file holds its own weights: none are needed."""
+    """What `vcm decode`, `info` and `verify` ask of a codec. The file holds its own weights: none are needed."""
 
     suffix = ".vcm"
 
-    def __init__(self, name: str, quality: float | None = None, weights: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self, name: str, quality: float | None = None, weights: str | os.PathLike[str] | None = None
+    ) -> None:
         if weights is not None:
             raise ValueError(f"{name}: its files hold their own weights; leave --weights out")
         self.name, self.quality = name, quality

@@ -1,7 +1,7 @@
 """A clip's networks as one .vcm file of kind "network", and back.
 
     header parameters: format │ frames of each segment │ architecture
-    sections:          segment 0: embedding (if stored), stem.weight, stem.bias, blocks.0.weight, … head.bias; segment 1: …
+    sections:          segment 0: embedding (if stored), stem.weight, stem.bias, blocks.0.weight, … head.bias; 1: …
 
 A tensor is a section, so the container tells where each lies, guards each with a CRC32C of its own, and damage is told
 by the tensor's name. A segment needs its own tensors alone: any frame decodes without the rest of the file.
@@ -65,7 +65,7 @@ def shape_of(architecture: Architecture, name: str, frames: int) -> tuple[int, .
 
 
 def layout(header: Header) -> tuple[list[int], Architecture]:
-    """(frames of each segment, architecture) from a header of kind "network". StreamError where it contradicts itself."""
+    """(frames of each segment, architecture) from a header of kind "network". StreamError: it contradicts itself."""
     cursor = Cursor(header.parameters, 0, "the description of the network")
     if cursor.varint() != FORMAT:
         raise StreamError("unsupported: the network is of a newer format than this reader: update vcm")

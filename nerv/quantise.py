@@ -1,6 +1,6 @@
 """Fewer bits for a fitted network, its frames kept: rounding that looks at what each weight does to the picture.
 
-    per layer: H = E[x xᵀ] of its inputs, S = E[g gᵀ] of the picture's gradient at its outputs
+    per layer: H ~ E[x xᵀ] of its inputs, S ~ E[g gᵀ] of the picture's gradient at its outputs
                noise of the picture by an error E of the weights: tr(S E H Eᵀ)
                weights rounded one after the other, each one's error made good by those that follow
 
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from nerv.coding.tensors import Stepped, step_of
 from nerv.models.decoder import Decoder
 
-PLACES = 4096  # of a frame, at most, for the statistics of a layer
+PLACES = 8192  # of a frame, at most, for the statistics of a layer
 
 
 def layers(decoder: Decoder) -> dict[str, nn.Conv2d]:
@@ -34,56 +34,27 @@ def layers(decoder: Decoder) -> dict[str, nn.Conv2d]:
     return {name: module for name, module in decoder.named_modules() if isinstance(module, nn.Conv2d)}
 
 
-def grams(decoder: Decoder, embeddings: Tensor, chosen: list[str], seed: int = 0) -> dict[str, Tensor]:
-    """layer → E[x xᵀ] (n, n) float64 over some places of every frame of `embeddings` (B, C, h, w)."""
-    found: dict[str, Tensor] = {}
+def moments(decoder: Decoder, embeddings: Tensor, seed: int = 0) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """layer → (S (R, R), H (n, n)) float64 over some places of every frame of `embeddings` (B, C, h, w).
+
+    tr(S E H Eᵀ) is the mean square that errors E of the weights add to the picture: S by random probes of the Jacobian,
+    one a frame; H the mean of x xᵀ, where a place counts as much as the picture depends on it. Few places give an S
+    nearer to its diagonal.
+    """
     generator = torch.Generator().manual_seed(seed)
-
-    def hook(name: str) -> Callable[..., None]:
-        def take(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            assert isinstance(module, nn.Conv2d)
-            kernel = module.kernel_size[0]
-            x = F.pad(inputs[0], [kernel // 2] * 4)
-            height, width = inputs[0].shape[2:]
-            places = torch.randperm(height * width, generator=generator)[:PLACES]
-            rows, columns = places // width, places % width
-            patches = torch.stack(
-                [x[:, :, rows + i, columns + j] for i in range(kernel) for j in range(kernel)], 2
-            )  # (B, C, k·k, P)
-            patches = patches.flatten(1, 2).transpose(0, 1).flatten(1)
-            gram = (patches @ patches.T).double() / patches.shape[1]
-            found[name] = found.get(name, torch.zeros_like(gram)) + gram / len(embeddings)
-
-        return take
-
-    hooks = [module.register_forward_pre_hook(hook(name)) for name, module in layers(decoder).items() if name in chosen]
-    try:
-        with torch.inference_mode():
-            for i in range(len(embeddings)):
-                decoder(embeddings[i : i + 1])
-    finally:
-        for handle in hooks:
-            handle.remove()
-    return found
-
-
-def sensitivities(decoder: Decoder, embeddings: Tensor, seed: int = 0) -> dict[str, np.ndarray]:
-    """layer → S (R, R) float64: tr(S C) is the mean square that errors of covariance C at each place of the layer's
-    output add to the picture. By random probes of the Jacobian, one a frame; few places give a matrix nearer to its
-    diagonal."""
-    generator = torch.Generator().manual_seed(seed)
+    inputs: dict[str, Tensor] = {}
     outputs: dict[str, Tensor] = {}
 
     def keep(name: str) -> Callable[..., None]:
-        def take(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        def take(module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
             output.retain_grad()
-            outputs[name] = output
+            inputs[name], outputs[name] = given[0].detach(), output
 
         return take
 
-    hooks = [module.register_forward_hook(keep(name)) for name, module in layers(decoder).items()]
-    total: dict[str, Tensor] = {}
-    samples: dict[str, int] = {}
+    convolutions = layers(decoder)
+    hooks = [module.register_forward_hook(keep(name)) for name, module in convolutions.items()]
+    found = {name: _Moments(module) for name, module in convolutions.items()}
     decoder.requires_grad_(True)
     try:
         for i in range(len(embeddings)):
@@ -92,23 +63,44 @@ def sensitivities(decoder: Decoder, embeddings: Tensor, seed: int = 0) -> dict[s
             (picture * torch.randn(picture.shape, generator=generator)).sum().backward()
             for name, output in outputs.items():
                 assert output.grad is not None
-                g = output.grad[0].flatten(1)
-                places = torch.randperm(g.shape[1], generator=generator)[: 8 * PLACES]
-                scale = g.shape[1] / len(places) / picture[0].numel() / len(embeddings)
-                g = g[:, places]
-                total[name] = total.get(name, torch.zeros(len(g), len(g)).double()) + (g @ g.T).double() * scale
-                samples[name] = samples.get(name, 0) + len(places)
+                found[name].add(inputs[name], output.grad, picture[0].numel() * len(embeddings), generator)
     finally:
         for handle in hooks:
             handle.remove()
         decoder.zero_grad(set_to_none=True)
         decoder.requires_grad_(False)
-    found = {}
-    for name, matrix in total.items():
-        diagonal = torch.diag(torch.diag(matrix).clamp_min(1e-9 * float(torch.diag(matrix).max())))
-        share = len(matrix) / (samples[name] + len(matrix))
-        found[name] = ((1 - share) * matrix + share * diagonal).numpy()
-    return found
+    return {name: moment.finish() for name, moment in found.items()}
+
+
+class _Moments:
+    """Sums of one layer."""
+
+    def __init__(self, module: nn.Conv2d) -> None:
+        self.kernel, self.rows = module.kernel_size[0], module.out_channels
+        columns = module.in_channels * self.kernel**2
+        self.seen, self.gram = (torch.zeros(side, side, dtype=torch.float64) for side in (self.rows, columns))
+        self.places, self.weight = 0, 0.0
+
+    def add(self, x: Tensor, gradient: Tensor, samples: int, generator: torch.Generator) -> None:
+        """x (1, C, h, w), gradient (1, R, h, w) of one frame."""
+        height, width = x.shape[2:]
+        places = torch.randperm(height * width, generator=generator)[:PLACES]
+        g = gradient[0].flatten(1)[:, places]
+        padded, top, left = F.pad(x[0], [self.kernel // 2] * 4), places // width, places % width
+        patches = torch.stack([padded[:, top + i, left + j] for i in range(self.kernel) for j in range(self.kernel)], 1)
+        patches = patches.flatten(0, 1)
+        strength = g.square().sum(0)
+        self.seen += (g @ g.T).double() * (height * width / len(places) / samples)
+        self.gram += ((patches * strength) @ patches.T).double()
+        self.weight += float(strength.sum())
+        self.places += len(places)
+
+    def finish(self) -> tuple[np.ndarray, np.ndarray]:
+        """(S, H)."""
+        diagonal = torch.diag(self.seen).clamp_min(1e-9 * float(torch.diag(self.seen).max()))
+        share = self.rows / (self.places + self.rows)
+        seen = (1 - share) * self.seen + share * torch.diag(diagonal)
+        return seen.numpy(), (self.gram / max(self.weight, 1e-300)).numpy()
 
 
 def round_layer(weight: np.ndarray, gram: np.ndarray, seen: np.ndarray, noise: float) -> Stepped:

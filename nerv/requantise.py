@@ -16,11 +16,11 @@ import torch
 from nerv.codec import SegmentDecoder
 from nerv.coding.tensors import Tensor
 from nerv.models.architecture import Architecture
-from nerv.quantise import grams, layers, round_layer, sensitivities
+from nerv.quantise import moments, round_layer
 
-STATISTICS, PROBES, CHECKS = 12, 6, 8  # frames
-TRIALS = 4
-NEAR_DB = 0.05  # above the aim is near enough
+STATISTICS, CHECKS = 12, 8  # frames
+TRIALS = 6
+NEAR_DB = 0.06  # above the aim is near enough
 
 
 def requantise(
@@ -30,29 +30,27 @@ def requantise(
     """(tensors, PSNR in dB over some frames): the coarsest found whose frames keep at least `psnr_db` to those of
     `tensors`, both rounded to 8 bits. ValueError where no trial reaches it."""
     original = SegmentDecoder(architecture, dict(tensors), frames)
-    spread = [torch.arange(count) * frames // count for count in (min(n, frames) for n in (STATISTICS, PROBES, CHECKS))]
+    spread = [torch.arange(count) * frames // count for count in (min(n, frames) for n in (STATISTICS, CHECKS))]
     say("statistics of the layers")
-    seen = sensitivities(original.decoder, original.embeddings[spread[1]])
-    weights = list(layers(original.decoder))
-    moments = {name: gram.numpy() for name, gram in
-               grams(original.decoder, original.embeddings[spread[0]], weights).items()}  # fmt: skip
-    before = [_rounded(original, int(i)) for i in spread[2]]
-    noise = 10 ** (-psnr_db / 10) / architecture.parameters  # a weight's share, if errors only added up
+    of = moments(original.decoder, original.embeddings[spread[0]])
+    before = [_rounded(original, int(i)) for i in spread[1]]
+    noise = 10 ** (-psnr_db / 10) / architecture.parameters / 1.5  # a weight's share; errors more than add up
     best: tuple[dict[str, Tensor], float] | None = None
     for _ in range(TRIALS):
         found = dict(tensors)
-        for name in weights:
+        for name, (seen, gram) in of.items():
             key = f"{name}.weight"
-            found[key] = round_layer(tensors[key].values(), moments[name], seen[name], noise)
+            found[key] = round_layer(tensors[key].values(), gram, seen, noise)
         decoder = SegmentDecoder(architecture, found, frames)
-        after = [_rounded(decoder, int(i)) for i in spread[2]]
+        after = [_rounded(decoder, int(i)) for i in spread[1]]
         reached = sum(_psnr_db(x, y) for x, y in zip(before, after, strict=True)) / len(after)
         say(f"noise {noise:.3g}: {reached:.2f} dB")
         if reached >= psnr_db and (best is None or reached < best[1]):
             best = found, reached
         if 0 <= reached - psnr_db <= NEAR_DB:
             break
-        noise *= 10 ** ((reached - psnr_db - NEAR_DB / 2) / 10)
+        # a little more than it lacks: near the aim a trial's own scatter is as large as the step
+        noise *= 10 ** ((reached - psnr_db - (NEAR_DB if reached < psnr_db else 0)) / 10)
     if best is None:
         raise ValueError(f"no quantisation tried keeps {psnr_db} dB; ask for less with --psnr")
     return best

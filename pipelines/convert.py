@@ -76,7 +76,7 @@ def _hnerv(arguments: argparse.Namespace) -> tuple[bytes, dict[str, Any]]:
 
     architecture, frames, published = read_hnerv(arguments.checkpoint, arguments.activation, arguments.output_function)
     tensors: dict[str, Any] = dict(published)
-    facts = {"frames": frames, "width": architecture.width, "height": architecture.height,
+    facts: dict[str, Any] = {"frames": frames, "width": architecture.width, "height": architecture.height,
              "parameters": architecture.parameters}  # fmt: skip
     if arguments.requantise:
         from nerv.requantise import requantise

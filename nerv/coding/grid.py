@@ -87,8 +87,9 @@ def smallest(errors: np.ndarray, flag_sets: tuple[int, ...], encode: Callable[..
 
 
 def _steps(coder: Any, spread: int, count: int, steps: np.ndarray | None) -> np.ndarray:
-    index = np.zeros(count, np.uint8)
-    return coder.code(centred((spread,), 0), index) if steps is None else coder.code(centred((spread,), 0), index, steps)
+    given = () if steps is None else (steps,)
+    found: np.ndarray = coder.code(centred((spread,), 0), np.zeros(count, np.uint8), *given)
+    return found
 
 
 def _widths(coder: Any, plan: Plan, shape: tuple[int, int], rows: Any, columns: Any) -> np.ndarray:

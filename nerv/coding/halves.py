@@ -18,7 +18,7 @@ INFINITE = 0x7C00
 
 
 def order(values: np.ndarray) -> np.ndarray:
-    """float16 → int32 that grow with the value: the bits of the magnitude m, −1 − m below zero. ValueError: not finite."""
+    """float16 → int32 that grow with the value: the magnitude's bits m, −1 − m below zero. ValueError: not finite."""
     bits = values.astype("<f2").view("<u2").astype(np.int32)
     if ((bits & 0x7FFF) >= INFINITE).any():
         raise ValueError("a scale is infinite or not a number")

@@ -90,7 +90,7 @@ def unpack(data: bytes, shape: Sequence[int]) -> Tensor:
 
 # --- affine ----------------------------------------------------------------------------------------------------------
 def _kept(shape: Sequence[int], of: Sequence[int]) -> list[int]:
-    """Axes of a tensor of `shape` along which its quantisers of shape `of` differ; those of length 1 count as shared."""
+    """Axes of a tensor of `shape` along which its quantisers of shape `of` differ; one of length 1 counts as shared."""
     if len(of) not in (0, len(shape)) or any(o not in (1, s) for o, s in zip(of, shape, strict=False)):
         raise ValueError(f"quantisers of shape {tuple(of)} do not fit a tensor of shape {tuple(shape)}")
     return [axis for axis, length in enumerate(of) if length > 1]
@@ -140,7 +140,8 @@ def _pack_affine(tensor: Affine) -> bytes:
             raise ValueError("quantisers in single precision come one to a tensor")
         head += b"".join(part.astype("<f4").tobytes() for part in pairs)
     symbols, centres = _matrix(q, kept), _centres(tensor.minimum, tensor.scale)
-    few = symbols.shape[1] < 1 << 14
+    size = symbols.shape[0], symbols.shape[1]
+    few = size[1] < 1 << 14
     sets = (0, ROWS, COLUMNS, ROWS | COLUMNS) if min(symbols.shape) > 1 else (0,)
     along = (PREVIOUS, PREVIOUS | ROWS) if symbols.shape[1] > 1 else ()
 
@@ -149,9 +150,9 @@ def _pack_affine(tensor: Affine) -> bytes:
         for residual, spread in zip(residuals, spreads if residuals else [], strict=True):
             halves.code(coder, spread, len(residual), residual)
         if plan.flags & PREVIOUS or not few:
-            walk_centred(coder, plan, symbols.shape, symbols - centres[:, None], rows, columns)
+            walk_centred(coder, plan, size, symbols - centres[:, None], rows, columns)
         else:
-            walk_bounded(coder, plan, centres, symbols.shape[1], symbols, rows, columns)
+            walk_bounded(coder, plan, centres, size[1], symbols, rows, columns)
         return head + plan.to_bytes() + coder.finish()
 
     return smallest(symbols - centres[:, None], (*sets, *along), encode)

@@ -6,6 +6,7 @@ B: frames; C, h, w: an embedding's channels and cells.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from nerv.models.architecture import Architecture
 
-ACTIVATE = {
+ACTIVATE: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "relu": F.relu,
     "leaky": F.leaky_relu,

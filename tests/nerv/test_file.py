@@ -32,7 +32,8 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_tensors_come_back(file: Path) -> None:
     with NetworkFile(file) as found:
-        assert found.architecture == TINY and found.counts == [5, 3]
+        assert found.architecture == TINY
+        assert found.counts == [5, 3]
         for segment, expected in ((0, tensors()), (1, tensors(frames=3, seed=50))):
             for name, tensor in found.tensors(segment).items():
                 assert (tensor.values() == expected[name].values()).all()
@@ -75,13 +76,16 @@ def test_damage_is_told_by_the_tensors_name(file: Path) -> None:
     codec = NetworkCodec("hnerv")
     with pytest.raises(StreamError, match=r"blocks\.0\.weight of segment 0"):
         list(codec.decode_clip(bytes(data)))
-    assert len(codec.verify(bytes(data))) == 1 and "blocks.0.weight" in codec.verify(bytes(data))[0]
+    assert len(codec.verify(bytes(data))) == 1
+    assert "blocks.0.weight" in codec.verify(bytes(data))[0]
     intact = [frame for frame, _ in codec.decode_clip(bytes(data), 5)]  # the other segment
     with read(bytes(data), partial=True) as stream:
         picture, lost, _ = codec.decode_partial(stream, 1)
-        assert (picture == 128).all() and "blocks.0.weight" in lost[0, 10, 0, 17]
+        assert (picture == 128).all()
+        assert "blocks.0.weight" in lost[0, 10, 0, 17]
         picture, lost, _ = codec.decode_partial(stream, 6)
-        assert (picture == intact[1]).all() and not lost
+        assert (picture == intact[1]).all()
+        assert not lost
 
 
 @pytest.mark.parametrize(
@@ -126,7 +130,8 @@ def test_nerv_needs_no_embedding() -> None:
     assert Architecture.parse(Cursor(nerv.to_bytes(), 0)) == nerv
     data = write_networks("nerv", nerv, [(7, tensors(nerv, 7))], Times.constant(7, 25))
     frames = [frame for frame, _ in NetworkCodec("nerv").decode_clip(data)]
-    assert frames[0].shape == (12, 16, 3) and (frames[0] != frames[6]).any()
+    assert frames[0].shape == (12, 16, 3)
+    assert (frames[0] != frames[6]).any()
     code = positional(torch.tensor([0.5]), 1.25, 2)[0, :, 0, 0]
     expected = [np.sin(np.pi / 2), np.sin(1.25 * np.pi / 2), np.cos(np.pi / 2), np.cos(1.25 * np.pi / 2)]
     assert code.numpy() == pytest.approx(np.array(expected), abs=1e-6)

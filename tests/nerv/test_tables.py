@@ -26,12 +26,15 @@ def test_cumulative_is_the_normal_distribution(width: int) -> None:
 @pytest.mark.parametrize(("centre", "width"), [(128, 45), (0, 60), (-200, 20), (300, 0), (17, NARROWEST), (9, WIDEST)])
 def test_frequencies_sum(shape: int, centre: int, width: int) -> None:
     row = frequencies(0, 255, centre, width, shape)
-    assert len(row) == 257 and row.sum() == TOTAL and row.min() >= 1
+    assert len(row) == 257
+    assert row.sum() == TOTAL
+    assert row.min() >= 1
 
 
 def test_tables_without_limits_cover_five_deviations() -> None:
     tables = centred((0, 24), 0)
-    assert [len(row) for row in tables.rows] == [2 * 7 + 2, 2 * 42 + 2] and tables.offsets.tolist() == [-7, -42]
+    assert [len(row) for row in tables.rows] == [2 * 7 + 2, 2 * 42 + 2]
+    assert tables.offsets.tolist() == [-7, -42]
 
 
 def test_uniform() -> None:

@@ -32,7 +32,8 @@ def stepped(shape: tuple[int, ...], seed: int, along: bool = False) -> Stepped:
     rows = int(np.prod(shape)) // shape[-1] if along else shape[0]
     columns = int(np.prod(shape)) // rows
     q = np.rint(random.laplace(0, 6, shape)).astype(np.int32)
-    return Stepped(q, random.integers(-50, -40, rows).astype(np.int32), random.integers(-3, 3, columns).astype(np.int32))
+    steps = random.integers(-50, -40, rows), random.integers(-3, 3, columns)
+    return Stepped(q, *(part.astype(np.int32) for part in steps))
 
 
 def tensors(architecture: Architecture = TINY, frames: int = FRAMES, seed: int = 0) -> dict[str, Tensor]:
