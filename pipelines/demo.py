@@ -1,6 +1,6 @@
 """`vcm demo`: the whole flow on the embedded scenes, with nothing downloaded.
 
-    scenes ─▶ edge maps ─▶ fine-tuned codec ─▶ files ─▶ frames ─▶ detections, masks ─▶ report.html
+    scenes ─▶ edge maps ─▶ fine-tuned codec ─▶ files ─▶ frames ─▶ boxes, masks, panoptic maps ─▶ report.html
 
 Each step is a `vcm` command that is printed before it runs, so the demo is also a list of what to type.
 """
@@ -82,16 +82,16 @@ def commands(out: Path, steps: int, seed: int) -> list[list[str]]:
     train, measured = out / "scenes" / "train", out / "scenes" / "measured"
     edges, codec, evaluation = out / "edges", out / "codec", out / "evaluation"
     data = f"settings.data=[{{pictures: {train / 'images'}, masks: {edges}}}]"
+    labels = ",".join(str(measured / "annotations" / f"{name}.json") for name in ("instances", "panoptic"))
     rates = ",".join(map(str, QUALITIES))
     return [
         ["edges", f"{train / 'images'}", "-o", f"{edges}",
          "--segmenter", f"labels:{train / 'annotations' / 'panoptic.json'}", "--dilate", "3", "--preview", "4"],
         ["train", f"{Path(__file__).parent / 'configs' / 'demo.yaml'}", data, f"trainer.seed={seed}", "-o", f"{codec}",
          "--steps", f"{steps}", "--resume"],
-        ["evaluate", "--images", f"{measured / 'images'}",
-         "--annotations", f"{measured / 'annotations' / 'instances.json'}",
+        ["evaluate", "--images", f"{measured / 'images'}", "--annotations", labels,
          "--codec", f"sa-icm-s:{rates}", *ANCHORS, "--match", "sa-icm-s",
-         "--weights", f"sa-icm-s={codec / 'model.safetensors'}", "--task", "detection,instances",
+         "--weights", f"sa-icm-s={codec / 'model.safetensors'}", "--task", "detection,instances,panoptic",
          "--model", "mask-rcnn-scenes", "--seed", f"{seed}", "-o", f"{evaluation}", "--resume"],
         ["report", f"{evaluation}", "-o", f"{out / 'report.html'}",
          "--title", "Demo: what a detector keeps, at which rate"],

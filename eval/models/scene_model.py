@@ -15,9 +15,10 @@ from eval.scenes.labels import CATEGORIES, THINGS
 
 PIXELS = 384 * 256  # what the network was trained on; other sizes are brought near it
 THRESHOLD = 0.5
-SCORE = 0.5         # an instance in the panoptic map is at least this sure
-OVERLAP = 0.5       # and at most this share of it lies under surer ones
-STUFF_SHARE = 0.0   # of the picture's pixels, that a stuff class needs to be a segment
+# Of the panoptic map, chosen on 40 scenes of the split val (they hardly matter: 62 to 64 PQ):
+SCORE = 0.7          # an instance is at least this sure
+OVERLAP = 0.5        # and at most this share of it lies under surer ones
+STUFF_SHARE = 0.015  # of the picture's pixels, that a stuff class needs; the paper has 4096 of about 640×480
 MAPS = ("panoptic", "semantic")
 
 

@@ -18,9 +18,12 @@ def test_the_whole_flow(tmp_path: Path) -> None:
     assert "http" not in page.split("<body", 1)[1].replace("http://www.w3.org", "").split("<svg", 1)[0]
     rows = [json.loads(line) for line in (out / "evaluation" / "records.jsonl").read_text().splitlines()]
     points = {(row["codec"], row["quality"], row["task"]) for row in rows}
-    for task in ("detection", "instances"):
+    for task in ("detection", "instances", "panoptic"):
         assert sum(codec == "sa-icm-s" and of == task for codec, _, of in points) == len(demo.QUALITIES) >= 5
         assert {codec for codec, _, of in points if of == task} >= {"sa-icm-s", *demo.ANCHORS, "uncompressed"}
+    ceiling = {row["task"]: row for row in rows if row["codec"] == "uncompressed"}
+    assert ceiling["panoptic"]["metrics"]["pq"] > 25
+    assert ceiling["detection"]["ap50"] > 50
     streams = list((out / "evaluation" / "streams" / "sa-icm-s").rglob("*.vcm"))
     total = {row["quality"]: row["bytes_total"] for row in rows if row["codec"] == "sa-icm-s"}
     assert sum(path.stat().st_size for path in streams) == sum(total.values())
