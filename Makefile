@@ -8,8 +8,10 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 RUN := $(VENV)/bin/python
+# scores of tracks; it asks for numpy >= 2.3, which CompressAI does not allow, and runs on 1.26 all the same
+TRACKEVAL := trackeval==1.3.0
 # the stamp's name carries what was asked for, so that set-up happens once for each state of the two files
-STAMP := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt | cksum | tr ' ' -)
+STAMP := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt Makefile | cksum | tr ' ' -)
 
 .PHONY: demo test lint bench setup clean
 .DELETE_ON_ERROR:
@@ -21,6 +23,7 @@ $(STAMP):
 	@echo "setting up $(VENV) (a few minutes, once)" >&2
 	@$(PYTHON) -m venv $(VENV) || { echo "vcm: no venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps $(TRACKEVAL)
 	@rm -f $(VENV)/.ready-*
 	@touch $@
 
