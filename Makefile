@@ -10,7 +10,7 @@ ARGS ?=
 RUN := $(VENV)/bin/python
 # scores of tracks; it asks for numpy >= 2.3, which CompressAI does not allow, and runs on 1.26 all the same
 TRACKEVAL := trackeval==1.3.0
-# the stamp's name carries what was asked for, so that set-up happens once for each state of the two files
+# the stamp's name carries what was asked for, so that set-up happens once for each state of the three files
 STAMP := $(VENV)/.ready-$(shell cat pyproject.toml constraints.txt Makefile | cksum | tr ' ' -)
 
 .PHONY: demo test lint bench setup clean
