@@ -239,8 +239,10 @@ class Bench:
                 for i, found in enumerate(row.found):
                     predict_s[i] += row.predict_s[i]
                     writers[i].add(row.item, found)
-                    for evaluator in watchers.get(looking[i].name, ()):
-                        evaluator.process(row.item, None, None, found.prediction())
+                    evaluators = watchers.get(looking[i].name, ())
+                    prediction = found.prediction() if evaluators else {}
+                    for evaluator in evaluators:
+                        evaluator.process(row.item, None, None, prediction)
                 measured.append(_light(row))
         if plan.encode:
             self._note_streams(codec, self.streams(codec), sizes, encode_s, measured[0].threads, self.overlapped)
