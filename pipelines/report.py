@@ -100,7 +100,7 @@ def _section(
     from eval.report.terms import PROTOCOLS
     from pipelines.report_bars import bars
     from pipelines.report_curves import drawn
-    from pipelines.report_points import CEILING, DIGITS, marks
+    from pipelines.report_points import CEILING, DIGITS, called, marks
 
     records = [dataclasses.replace(point.record, codec=point.name) for point in points]
     codecs = list(dict.fromkeys(record.codec for record in records if record.codec != CEILING))
@@ -108,13 +108,14 @@ def _section(
         raise ValueError(f"--anchor {anchor}: not among the codecs measured: {', '.join(codecs)}")
     reference = anchor or next((name for name in ANCHORS if name in codecs), "")
     several = len({other.protocol for other in groups}) > 1 or group.protocol != "frozen"
-    names = [group.dataset, *([group.model] if group.model else []), *([group.protocol] if several else []),
+    model = called(group.model, [other.model for other in groups])
+    names = [group.dataset, *([model] if model else []), *([group.protocol] if several else []),
              *marks(group, groups)]  # fmt: skip
     prefix = re.sub(r"[^\w.]+", "-", " ".join([*names, ""])) if len(groups) > 1 else ""  # a name of files
     counts = " or ".join(f"{count:,}" for count in sorted({record.pictures for record in records}))
     lead = f"{counts} pictures of {group.dataset}. Rate is the size of the files on disk, everything included."
     if group.model:
-        lead += f" Task model: {group.model}, {group.protocol}: {PROTOCOLS[group.protocol]}."
+        lead += f" Task model: {model}, {group.protocol}: {PROTOCOLS[group.protocol]}."
         if tuned := sorted({spec for point in points for spec in point.tuned_on}):
             lead += f" It learned from pictures of {', '.join(tuned)}."
     if any(f"({point.record.weights[:DIGITS] or 'unknown'})" in point.name for point in points):

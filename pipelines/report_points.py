@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,12 @@ def marks(group: Group, groups: Sequence[Group]) -> list[str]:
     return [f"{what} {getattr(group, field)[:DIGITS] or 'unknown'}"
             for field, what in (("content", "content"), ("model_weights", "weights"))
             if len({getattr(other, field) for other in alike}) > 1]  # fmt: skip
+
+
+def called(model: str, models: Sequence[str]) -> str:
+    """A model of a file goes by the file's name, wherever it lies, unless another of `models` has that name too."""
+    short = [re.sub(r":/.*/", ":", other) for other in (model, *dict.fromkeys(models))]
+    return short[0] if short.count(short[0]) <= 2 else model
 
 
 def file_name(model: str) -> str:

@@ -86,7 +86,8 @@ def _chart(of: Bars, codecs: Sequence[str]) -> list[str]:
     out = [f"<h4>{escape(of.title)}</h4>", f'<p class="soft">{escape(said)}</p>',
            _rows(of, of.rows[:MOST], top, codecs)]  # fmt: skip
     if len(of.rows) > MOST:
-        out.append(f"<details><summary>All {len(of.rows)}</summary>{_rows(of, of.rows[MOST:], top, codecs)}</details>")
+        rest = _rows(of, of.rows[MOST:], top, codecs)
+        out.append(f"<details><summary>The other {len(of.rows) - MOST}</summary>{rest}</details>")
     return out
 
 

@@ -177,7 +177,10 @@ def _number(number: float | None, digits: int) -> str:
 
 
 def _per_picture(seconds: float | None, pictures: int) -> str:
-    return "" if seconds is None else f"{1000 * seconds / pictures:.3g}"
+    if seconds is None:
+        return ""
+    each = 1000 * seconds / pictures
+    return f"{each:,.0f}" if each >= 100 else f"{each:.3g}"
 
 
 def _threads(record: Record) -> str:

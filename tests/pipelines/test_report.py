@@ -304,6 +304,17 @@ def test_protocols_never_share_axes(vcm, run, tmp_path, undrawn, monkeypatch):
     assert "".join(sections).count('class="viewer"') == 1
 
 
+def test_models_of_files_go_by_their_names():
+    from pipelines.report_points import called
+
+    one, other = "onnx:/a/b/yolo.onnx", "onnx:/c/yolo.onnx"
+    zoo = "detectron2:COCO-Detection/faster_rcnn_R_50_FPN_3x"
+    assert called(one, [one, zoo, one]) == "onnx:yolo.onnx"
+    assert called(one, [one, other]) == one
+    assert called(zoo, [zoo]) == zoo
+    assert called("", [""]) == ""
+
+
 def test_no_objects_no_ap(vcm, tmp_path, undrawn, monkeypatch):
     images, annotations = tiny_files(tmp_path / "data")
     monkeypatch.setitem(eval.models.MODELS, "tiny", TinyModel)
