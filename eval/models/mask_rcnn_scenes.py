@@ -168,10 +168,11 @@ class SceneMaskRCNN(nn.Module):
         return logits[..., :size[0], :size[1]]
 
     def semantic_loss(self, features: dict[str, Tensor], targets: list[dict[str, Tensor]]) -> Tensor:
-        """Mean cross-entropy of the pixels."""
+        """Mean cross-entropy of the pixels that are not IGNORED; 0 where all are."""
         truth = torch.stack([target["semantic"] for target in targets])
         logits = self.classify(features, (truth.shape[-2], truth.shape[-1]))
-        return F.cross_entropy(logits, truth, ignore_index=IGNORED)
+        counted = (truth != IGNORED).sum().clamp(min=1)
+        return F.cross_entropy(logits, truth, ignore_index=IGNORED, reduction="sum") / counted
 
     def forward(self, x: Tensor, targets: list[dict[str, Tensor]] | None = None, semantic: bool = False):
         height, width = x.shape[-2:]

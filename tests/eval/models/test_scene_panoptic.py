@@ -166,3 +166,4 @@ class TestTraining:
         logits = model.classify(features, (64, 96))[..., :48]
         expected = torch.nn.functional.cross_entropy(logits, truth[None, :, :48])
         assert torch.allclose(model.semantic_loss(features, [{"semantic": half}]), expected)
+        assert model.semantic_loss(features, [{"semantic": torch.full_like(truth, IGNORED)}]) == 0
