@@ -64,8 +64,9 @@ def _instances(model: Detectron2Model, picture: np.ndarray, annotations: Sequenc
         masks = [transform.apply_segmentation(mask_of(a["segmentation"], height, width)) for a in kept]
         target.gt_masks = BitMasks(torch.from_numpy(np.array(masks, bool).reshape(-1, *size)))
     if "keypoints" in model.tasks:
-        rows = [a.get("keypoints") or [0] * 51 for a in kept]
-        points = np.array(rows, np.float64).reshape(len(kept), -1, 3)
+        number = int(model.recipe.config.MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS)
+        rows = [a.get("keypoints") or [0] * 3 * number for a in kept]
+        points = np.array(rows, np.float64).reshape(len(kept), number, 3)
         seen = points[..., 2:] > 0
         moved = transform.apply_coords((points[..., :2] + 0.5).reshape(-1, 2)).reshape(*points.shape[:2], 2)
         points = np.concatenate([moved * seen, points[..., 2:]], 2)
