@@ -1,5 +1,5 @@
-"""Instances and semantic classes to one panoptic map, by the rules of Panoptic FPN (Kirillov et al. 2019, §3; as in
-Panoptic Segmentation, 1801.00868, §5).
+"""Instances and semantic classes to one panoptic map, by the rules of Panoptic FPN (Kirillov et al. 2019,
+arXiv 1901.02446).
 
     masks, by falling score ──▶ paste what is still free, unless most of the mask is taken
     semantic argmax ──────────▶ fill what is left with stuff; small areas stay void

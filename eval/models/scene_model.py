@@ -48,11 +48,12 @@ def paste(masks: np.ndarray, boxes: np.ndarray, height: int, width: int) -> np.n
 
 
 def classes_at(logits: np.ndarray, ids: Sequence[int], height: int, width: int) -> np.ndarray:
-    """Logits (classes, h, w) → the strongest class's id at every pixel of a picture, (height, width) int32.
+    """Logits (classes, h, w) → the strongest class's id at every pixel of a picture, (height, width) int32; -1 where
+    none is a number.
 
     One class after the other, so that a large picture needs two maps and not one of every class.
     """
-    best, found = np.full((height, width), -np.inf, np.float32), np.empty((height, width), np.int32)
+    best, found = np.full((height, width), -np.inf, np.float32), np.full((height, width), -1, np.int32)
     for plane, number in zip(logits, ids, strict=True):
         if plane.shape != (height, width):
             plane = cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)

@@ -67,12 +67,14 @@ def test_maps_of_any_size(shipped: models.SceneModel, size: tuple[int, int]) -> 
         assert segment["isthing"] == (segment["category_id"] in scenes.THINGS)
 
 
-def test_a_map_is_of_the_picture_s_own_size(picture: scenes.Picture) -> None:
+def test_a_map_is_of_the_picture_s_own_size() -> None:
     logits = np.stack([np.where(np.arange(8) < 4, v, -v) * np.ones((6, 1)) for v in (1.0, -1.0)]).astype(np.float32)
     large = classes_at(logits, (149, 187), 60, 80)
     assert large.shape == (60, 80)
     assert (large[:, :38] == 149).all()
     assert (large[:, 42:] == 187).all()
+    logits[:, :3] = np.nan
+    assert (classes_at(logits, (149, 187), 6, 8)[:3] == -1).all()
 
 
 def test_weights_without_the_head_still_detect(tmp_path: Path, shipped: models.SceneModel,
