@@ -2,7 +2,7 @@
 
     python -m benchmarks.sam_edges -o runs/sam_edges [PICTURES] [--count 12] [--minutes 20] [--side 32]
 
-ViT-B with random weights whose masks are regions around their points (`sam_random.py`), aimed on the first picture.
+ViT-B with random weights whose masks are regions around their points (`sam_random.py`), aimed on the first six.
 Thresholds are quantiles of each picture: 25 % of its masks pass predicted IoU, half of these stability. Pictures take
 turns: on each, upstream, exact, and each named setting of options, in this process with the same threads. Seconds are
 wall-clock and of the processor (all threads: the figure to read on a busy machine). What is measured stays in the
@@ -169,7 +169,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     start, paths = time.monotonic(), list_pictures(arguments.pictures)[: arguments.count]
     drawn = arguments.output / "decoder.pt"  # aimed once: another version of the code would aim a bit differently
-    model = random_vit_b(None if drawn.exists() else read_picture(paths[0]))
+    model = random_vit_b([] if drawn.exists() else [read_picture(path) for path in paths[:6]])
     if drawn.exists():
         model.mask_decoder.load_state_dict(torch.load(drawn, weights_only=True))
     else:

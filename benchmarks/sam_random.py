@@ -10,7 +10,7 @@ image token and the point; values and the learned tokens use the other channels.
 Gaussian; norms make the image's content a quarter as loud as place. The four subpixels of each upscaling are alike
 (drawn apart they make a chequerboard), so the steps of a mask's outline are those of the encoder's grid.
 
-aim: what initialisation by data does for the scale of layers is done for the decoder's outputs, on one picture. The
+aim: what initialisation by data does for the scale of layers is done for the decoder's outputs, on some pictures. The
 bias of each mask's hypernetwork becomes the direction (Fisher's discriminant) in which features near a point differ
 from those elsewhere, near being a radius for each of the three masks; its weights, still random, vary this from point
 to point; predicted IoU gets a mean of 0.6 and a spread of 0.1.
@@ -21,6 +21,7 @@ can be read off, nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,21 +32,21 @@ from torch.nn import functional as F
 CONTENT, TOKENS, NORMS, KICK, PEAK = 0.25, 0.3, 0.5, 5.0, 5.0
 """Standard deviations of the embedding and of learned tokens, norms of tokens, gain of what images take from tokens,
 score of a head where an image token lies at the point."""
-RADII = (0.05, 0.08, 0.12)
+RADII = (0.05, 0.09, 0.13)
 """Of the three masks, of the longer side."""
-STEEP, MIX, RIDGE = 20.0, 0.3, 0.5
+STEEP, MIX, RIDGE = 20.0, 0.3, 0.2
 """Logits a standard deviation of features; share of the random weights in them; regularisation of Fisher's matrix."""
 
 
-def random_vit_b(picture: np.ndarray | None) -> Any:
-    """ViT-B, drawn with seed 0 and aimed on `picture` (None: not aimed, its decoder is to be loaded)."""
+def random_vit_b(pictures: Sequence[np.ndarray]) -> Any:
+    """ViT-B, drawn with seed 0 and aimed on `pictures` (none: not aimed, its decoder is to be loaded)."""
     from segment_anything import sam_model_registry
 
     torch.manual_seed(0)
     model = sam_model_registry["vit_b"](checkpoint=None).eval()
     draw(model)
-    if picture is not None:
-        aim(model, picture)
+    if pictures:
+        aim(model, pictures)
     return model
 
 
@@ -97,36 +98,39 @@ def _look_at_place(attention: Any, place: Tensor, frequencies: int, random: torc
 
 
 @torch.no_grad()
-def aim(model: Any, picture: np.ndarray, side: int = 6) -> None:
-    """Set, in place, the outputs of the hypernetworks and of the IoU head by what they give on `picture`."""
+def aim(model: Any, pictures: Sequence[np.ndarray], side: int = 5) -> None:
+    """Set, in place, the outputs of the hypernetworks and of the IoU head by what they give on `pictures`."""
     from icm.edges.sam.everything import Everything
     from icm.edges.sam.options import Options
 
     everything = Everything(model, Options(points_per_side=side))
-    split, shape = everything.decoder, picture.shape[:2]
-    resize, prompts = everything._resize(shape), everything._prompts(0, shape)
-    rows, columns = -(-resize.rows // 4), -(-resize.columns // 4)
-    shared = split.share(everything.encode([picture])[0])
-    ious, logits, features = [], [], []
-    for start in range(side * side):
-        state = split.transform(shared, prompts.part(start, start + 1))
-        ious.append(split.predicted_iou(state))
-        logits.append(split.logits(state, rows, columns)[:, :, 2::4, 2::4])
-        features.append(_features(split, state.image.unflatten(1, split.grid)[:, :rows, :columns]))
-    iou, logit, u = torch.cat(ious), torch.cat(logits), torch.cat(features)  # (P, M), (P, M, r, c), (P, r, c, C / 8)
-    mean = u.flatten(0, 2).mean(0)
-    away = (u - mean).flatten(0, 2)
-    scatter = away.T @ away / len(away)
+    split = everything.decoder
+    ious, logits, features, distances = [], [], [], []
+    for picture in pictures:
+        shape = picture.shape[:2]
+        resize, prompts = everything._resize(shape), everything._prompts(0, shape)
+        rows, columns = resize.tokens
+        shared = split.share(everything.encode([picture])[0])
+        for start in range(side * side):
+            state = split.transform(shared, prompts.part(start, start + 1))
+            ious.append(split.predicted_iou(state))
+            logits.append(split.logits(state, rows, columns)[0, :, 2::4, 2::4].flatten(1))
+            features.append(_features(split, state.image.unflatten(1, split.grid)[:, :rows, :columns]).flatten(0, 2))
+        away = _distances(torch.from_numpy(everything.grids[0]).float(), (rows, columns), shape).flatten(1)
+        distances += list(away)
+    iou, logit, u, distance = torch.cat(ious), torch.cat(logits, 1), torch.cat(features), torch.cat(distances)
+    mean = u.mean(0)
+    scatter = (u - mean).T @ (u - mean) / len(u)
     scatter += RIDGE * scatter.diagonal().mean() * torch.eye(len(scatter))
-    distance = _distances(torch.from_numpy(everything.grids[0]).float(), u.shape[1:3], shape)
+    closest = max(float(away.min()) for away in distances)  # at least one token a point is near
     heads = model.mask_decoder.output_hypernetworks_mlps
     for i, radius in enumerate(RADII[: iou.shape[1]]):
-        near = distance < max(radius, float(distance.amin((1, 2)).max()))  # at least one token a point
+        near = distance <= max(radius, closest)
         towards = torch.linalg.solve(scatter, u[near].mean(0) - mean)
         towards /= ((u - mean) @ towards).std()
         level = float(np.quantile(((u - mean) @ towards).numpy(), 1 - float(near.float().mean())))
         last = heads[1 + i].layers[-1]
-        last.weight.mul_(STEEP * MIX / logit[:, i].std())
+        last.weight.mul_(STEEP * MIX / logit[i].std())
         last.bias.copy_(STEEP * (towards - (mean @ towards + level) * mean / (mean @ mean)))
     last = model.mask_decoder.iou_prediction_head.layers[-1]
     gain = 0.1 / iou.std(0).mean()

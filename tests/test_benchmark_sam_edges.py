@@ -61,7 +61,7 @@ def test_random_masks_are_regions_around_their_points():
         ).eval()  # fmt: skip
     picture = scene(96, 128)
     draw(model)
-    aim(model, picture)
+    aim(model, [picture, scene(128, 100, 2)])
     options = Options(points_per_side=5, stability_score_thresh=0.0, box_nms_thresh=1.0)
     (found,) = Everything(model, options)([picture], -1e9)
     masks, points = found.masks(), found.points.long()
