@@ -1,11 +1,11 @@
 """What `vcm evaluate` costs over a bare loop that decodes the same files and asks the same model, side by side.
 
-    python -m benchmarks.evaluation [--pictures 64] [--codec jpeg:40 sa-icm-s:30] [--repeats 3] [-o FILE.json]
+    python -m benchmarks.evaluation [--model M] [--pictures 64] [--codec jpeg:40 sa-icm-s:30] [--repeats 3] [-o FILE.json]
 
 The bare loop reads each file, decodes it and predicts, and keeps nothing. The evaluation does this beside PSNR and
 MS-SSIM against the originals, results in COCO's format, AP with all its parts, scores a picture, and records; its files
-were coded before, so that encoding counts for neither. The model is torchvision's smallest detector (Faster R-CNN,
-MobileNet v3, 320 pixels), the worst case, for a larger one hides more. Its weights are random, sharpened so that it
+were coded before, so that encoding counts for neither. The default model is torchvision's smallest detector (Faster
+R-CNN, MobileNet v3, 320 pixels), the worst case, for a larger one hides more. Weights are random, sharpened so that it
 finds many things in every picture. Turns alternate; the medians are compared, of wall-clock
 seconds and of processor seconds (all threads), which other programs disturb less, but in which what is done beside the
 model counts as if it had been done after it. Without VCM_SHARED, drawn scenes.
@@ -29,15 +29,15 @@ from typing import Any
 MODEL = "torchvision:fasterrcnn_mobilenet_v3_large_320_fpn"
 
 
-def random_weights(path: Path) -> None:
-    """Weights of MODEL, never trained, that find something nearly everywhere."""
+def random_weights(name: str, path: Path) -> None:
+    """Weights of a Faster R-CNN, never trained, that find something nearly everywhere."""
     import torch
     from safetensors.torch import save_file
 
     from eval.models.official import network
 
     torch.manual_seed(0)
-    model = network(MODEL.partition(":")[2])
+    model = network(name.partition(":")[2])
     with torch.no_grad():
         model.roi_heads.box_predictor.cls_score.weight *= 400
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path)
@@ -57,7 +57,7 @@ def pictures(folder: Path, count: int) -> tuple[Path, Path]:
 class Contest:
     """One codec: its files, and the two ways through them."""
 
-    def __init__(self, folder: Path, spec: str, count: int) -> None:
+    def __init__(self, folder: Path, spec: str, count: int, model: str = MODEL) -> None:
         from pipelines.codecs import parse
         from pipelines.evaluate_data import dataset_of, readable
         from pipelines.evaluate_models import tested_models
@@ -68,9 +68,9 @@ class Contest:
         images, annotations = pictures(folder / "scenes", count)
         weights = folder / "random.safetensors"
         if not weights.exists():
-            random_weights(weights)
-        self.settings = Settings(str(images), [spec], str(annotations), tasks=["detection"], models=[MODEL],
-                                 model_weights={MODEL: str(weights)}, limit=count, samples=0)  # fmt: skip
+            random_weights(model, weights)
+        self.settings = Settings(str(images), [spec], str(annotations), tasks=["detection"], models=[model],
+                                 model_weights={model: str(weights)}, limit=count, samples=0)  # fmt: skip
         self.codec: Any = parse(spec)
         dataset = dataset_of(self.settings)
         self.tested = tested_models(self.settings, dataset)
@@ -113,16 +113,18 @@ def main(words: list[str] | None = None) -> list[dict[str, Any]]:
     import torch
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=MODEL, help=f"one of torchvision's Faster R-CNNs (default {MODEL})")
     parser.add_argument("--pictures", type=int, default=64)
     parser.add_argument("--codec", nargs="+", default=["jpeg:40", "sa-icm-s:30"])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.json")
     arguments = parser.parse_args(words)
     rows = []
-    print(f"{MODEL}, {arguments.pictures} pictures, {torch.get_num_threads()} threads, medians of {arguments.repeats}")
+    print(f"{arguments.model}, {arguments.pictures} pictures, {torch.get_num_threads()} threads, "
+          f"medians of {arguments.repeats}", flush=True)  # fmt: skip
     for spec in arguments.codec:
         with tempfile.TemporaryDirectory() as folder:
-            contest = Contest(Path(folder), spec, arguments.pictures)
+            contest = Contest(Path(folder), spec, arguments.pictures, arguments.model)
             contest.bare()  # not counted: memory and caches warm up
             times = [(*seconds(contest.bare), *seconds(contest.whole)) for _ in range(arguments.repeats)]
             results = json.loads(next(contest.bench.folder.glob(f"predictions/{contest.codec.name}/*/*_fpn.json"))
