@@ -1,6 +1,6 @@
 """What `vcm evaluate` costs over a bare loop that decodes the same files and asks the same model, side by side.
 
-    python -m benchmarks.evaluation [--model M] [--pictures 64] [--codec jpeg:40 sa-icm-s:30] [--repeats 3] [-o FILE.json]
+    python -m benchmarks.evaluation [--model M] [--pictures 64] [--codec jpeg:40 sa-icm-s:30] [--repeats 3] [-o FILE]
 
 The bare loop reads each file, decodes it and predicts, and keeps nothing. The evaluation does this beside PSNR and
 MS-SSIM against the originals, results in COCO's format, AP with all its parts, scores a picture, and records; its files

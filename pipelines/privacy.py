@@ -20,7 +20,8 @@ examples:
 
 --faces: a folder with one folder a person, lfw:ROOT, lfw-pairs:ROOT, celeba:ROOT, or a clip (persons are face tracks).
 Codecs: those of `vcm models`, and pixelate:PIXELS and blur:PIXELS of the whole picture. Originals are the control.
-In the run: privacy.json (every figure), report.html, report-plots/, run.json, streams/. Faces are drawn only on --draw-faces.
+In the run: privacy.json (every figure), report.html, report-plots/, run.json, streams/. Faces are drawn only on
+--draw-faces.
 Detector and embedder need no download by default; `--embedder patterns` is weak, and the report says how weak.
 """
 SCENES = 16
