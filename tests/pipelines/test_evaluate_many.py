@@ -126,6 +126,7 @@ def test_engines_give_the_same_figures(vcm, tiny, tmp_path, monkeypatch, engine)
             yield pickle.loads(pickle.dumps(work(pickle.loads(pickle.dumps(unit)))))
 
     monkeypatch.setattr("pipelines.evaluate_loop.spread", spread)
+    monkeypatch.setattr("pipelines.run.engines.need_ray", lambda: None)  # nothing of it is used here
     monkeypatch.setattr("pipelines.points.SHARD", 1)
     words = [*tiny, "--model", "tiny", "blind", "--task", "detection,instances", "--codec", "jpeg:5,50", "webp:20"]
     assert vcm(*words, "-o", tmp_path / "one").code == 0
