@@ -92,6 +92,15 @@ class NetworkCodec:
             raise ValueError(f"{name}: its files hold their own weights; leave --weights out")
         self.name, self.quality = name, quality
 
+    def encode(self, picture: np.ndarray) -> bytes:
+        """ValueError: nothing is fitted here."""
+        raise ValueError(f"{self.name}: its files are decoded here, and made by `vcm convert`; "
+                         "this version fits no network to a clip: choose another codec (`vcm models`)")  # fmt: skip
+
+    def encode_clip(self, frames: Any, base: Any, colour: str = "srgb") -> bytes:
+        """ValueError: nothing is fitted here."""
+        return self.encode(np.empty(0))
+
     def decode_clip(self, source: Any, start: int = 0, stop: int | None = None) -> Iterator[tuple[np.ndarray, int]]:
         """(frame, presentation tick) of the frames start … stop − 1; only their segments are read."""
         with NetworkDecoder(source) as decoder:

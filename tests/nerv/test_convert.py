@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from nerv.codec import NetworkDecoder, SegmentDecoder
 from nerv.file import NetworkFile
@@ -41,6 +42,16 @@ def test_a_checkpoint_becomes_a_file_exactly(tmp_path: Path, capsys: pytest.Capt
     text = capsys.readouterr().out
     assert "(blocks.1.weight)" in text
     assert f"{TINY.parameters:,} parameters" in text
+
+
+def test_nothing_is_fitted_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
+    assert cli.main(["encode", f"{tmp_path / 'a.png'}", "-o", f"{tmp_path / 'a.vcm'}", "--codec", "hnerv"]) == 2
+    error = capsys.readouterr().err
+    assert "vcm convert" in error
+    assert error.count("\n") == 1
+    assert cli.main(["models"]) == 0
+    assert "hnerv" in capsys.readouterr().out
 
 
 class Runs:
