@@ -68,13 +68,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 def codecs() -> list[dict[str, Any]]:
     """Name and kind of every codec; `needs`: where its weights or programs come from, "" where it is complete."""
+    import nerv
     from eval.anchors.external import KINDS, whereabouts
     from pipelines.codecs import is_anchor, table, takes_weights
 
     found = []
     for name in table():
         kind, needs = "ours", ""
-        if name in KINDS:
+        if name in nerv.CODECS:
+            kind, needs = "video network, decoding only", "files by vcm convert"
+        elif name in KINDS:
             kind, needs = "anchor, a program of its own", whereabouts(name)
         elif is_anchor(name) and takes_weights(name):
             kind, needs = "anchor, of CompressAI's zoo", "weights fetched, or by --weights NAME=FILE"
