@@ -50,10 +50,11 @@ def ask(page: Path, tmp_path: Path, width: int, script: str) -> tuple[Any, list[
     frame.write_text(f"""<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><body style="margin:0">
       <iframe style="width:{width}px;height:900px;border:0" srcdoc="{html.escape(text)}"></iframe></body>""",
                      encoding="utf-8")  # fmt: skip
-    for budget_ms in (8_000, 40_000, 200_000):  # of virtual time, which a busy machine may let run out too soon
+    # virtual time may run out before a busy machine has drawn the frame: then more of it, in a browser of its own
+    for turn, budget_ms in enumerate((8_000, 40_000, 200_000) * 4):
         done = subprocess.run(
             [program(), *QUIET, "--enable-logging=stderr", f"--virtual-time-budget={budget_ms}",
-             "--window-size=1400,1000", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", f"file://{frame}"],
+             "--window-size=1400,1000", f"--user-data-dir={tmp_path / f'profile{turn}'}", "--dump-dom", f"file://{frame}"],
             check=True, timeout=120, capture_output=True, text=True,
         )  # fmt: skip
         answer = re.search(r'<body[^>]* data-answer="([^"]*)"', done.stdout)
