@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from eval.datasets import Dataset, Item
 from pipelines.evaluate_models import TUNED
 from pipelines.media import read_picture
 from pipelines.run.atomic import replacing
+from pipelines.tasks.optimising import adamw, warm_cosine
 
 
 @dataclasses.dataclass
@@ -79,19 +79,10 @@ class FineTune:
         return network
 
     def optimizers(self, model: nn.Module) -> dict[str, Optimizer]:
-        trained = [p for p in model.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in trained if p.ndim > 1], "weight_decay": self.settings.weight_decay},
-            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        return {"main": torch.optim.AdamW(groups, self.settings.learning_rate)}
+        return {"main": adamw(model, self.settings.learning_rate, self.settings.weight_decay)}
 
     def schedule(self, progress: float) -> float:
-        s = self.settings
-        if progress < s.warmup:
-            return max(progress / s.warmup, 1e-2)
-        cosine = (1 + math.cos(math.pi * (progress - s.warmup) / (1 - s.warmup))) / 2
-        return s.final_rate + (1 - s.final_rate) * cosine
+        return warm_cosine(progress, self.settings.warmup, self.settings.final_rate)
 
     def at(self, model: nn.Module, progress: float) -> None:
         """One phase only; statistics of a few pictures must not replace those that the model came with."""

@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 import icm
 from icm import losses
 from pipelines.run.muon import Muon, is_matrix
+from pipelines.tasks.optimising import warm_cosine
 from pipelines.tasks.picture_data import Pictures
 
 
@@ -85,11 +86,7 @@ class ImageCodecTask:
         return {**optimizers, "main-muon": Muon(matrices, rate)} if matrices else optimizers
 
     def schedule(self, progress: float) -> float:
-        s = self.settings
-        if progress < s.warmup:
-            return max(progress / s.warmup, 1e-3)
-        cosine = (1 + math.cos(math.pi * (progress - s.warmup) / (1 - s.warmup))) / 2
-        return s.final_rate + (1 - s.final_rate) * cosine
+        return warm_cosine(progress, self.settings.warmup, self.settings.final_rate, first=1e-3)
 
     def at(self, model: Any, progress: float) -> None:
         if progress >= self.settings.integers_at:

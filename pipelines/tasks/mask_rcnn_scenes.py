@@ -9,7 +9,6 @@ With `semantic_only` a new semantic head is trained on given weights, every othe
 from __future__ import annotations
 
 import dataclasses
-import math
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from torch.optim import Optimizer
 
 from eval.models.mask_rcnn_scenes import SEMANTIC, SceneMaskRCNN
 from eval.scenes import Picture, picture
+from pipelines.tasks.optimising import adamw, warm_cosine
 
 
 @dataclasses.dataclass
@@ -105,19 +105,10 @@ class MaskRcnnScenesTask:
         return model
 
     def optimizers(self, model: nn.Module) -> dict[str, Optimizer]:
-        trained = [p for p in model.parameters() if p.requires_grad]
-        decayed = [p for p in trained if p.ndim > 1]
-        plain = [p for p in trained if p.ndim <= 1]
-        decay = self.settings.weight_decay
-        groups = [{"params": decayed, "weight_decay": decay}, {"params": plain, "weight_decay": 0.0}]
-        return {"main": torch.optim.AdamW(groups, self.settings.learning_rate)}
+        return {"main": adamw(model, self.settings.learning_rate, self.settings.weight_decay)}
 
     def schedule(self, progress: float) -> float:
-        s = self.settings
-        if progress < s.warmup:
-            return max(progress / s.warmup, 1e-2)
-        cosine = (1 + math.cos(math.pi * (progress - s.warmup) / (1 - s.warmup))) / 2
-        return s.final_rate + (1 - s.final_rate) * cosine
+        return warm_cosine(progress, self.settings.warmup, self.settings.final_rate)
 
     def at(self, model: nn.Module, progress: float) -> None:
         """One phase only; what is frozen keeps the statistics of its normalisations, too."""
