@@ -22,6 +22,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines import damage
 from pipelines.run.batch import Refusals, about, each, telling_memory
 
 if TYPE_CHECKING:
@@ -45,7 +46,6 @@ examples:
   vcm decode jpegs -o decoded --codec jpeg                      an anchor: its files do not tell what they are
 """
 
-LOST, APPROXIMATE = 255, 128  # in a damage map; 0: exact
 Frame = tuple["np.ndarray", "np.ndarray | None"]  # (H, W, 3) uint8, damage map (H, W) uint8 or None
 
 
@@ -143,7 +143,7 @@ def _run_folder(arguments: argparse.Namespace, settings: dict[str, Any], suffix:
             refusals.add(source, error)
             continue
         jobs.append((source, out_folder / source.relative_to(source_folder).with_suffix(ending)))
-    jobs = distinct(jobs, refusals, None if settings["codec"] else _beside)
+    jobs = distinct(jobs, refusals, None if settings["codec"] else damage.beside)
     if arguments.dry_run:
         print("".join(f"would write {out}\n" for _, out in jobs), end="")
         refusals.report()
@@ -236,58 +236,29 @@ def _codec(source: Path, settings: dict[str, Any], *needed: str) -> Any:
 def _decode_picture(source: Path, out: Path, settings: dict[str, Any]) -> dict[str, Any]:
     from pipelines.media import write_picture
 
-    damage = None
+    found = None
     if settings["partial"]:
-        picture, damage = next(_partial(source, settings, 0, 1))
+        picture, found = next(_partial(source, settings, 0, 1))
     else:
         picture = _codec(source, settings).decode(source.read_bytes())
-    shares = _shares(damage)
+    shares = damage.shares(found)
     if shares["damaged"]:  # before the picture: whenever the run ends, no damaged picture is without its map
-        write_picture(damage_map(out), _shown(damage))
+        write_picture(damage.place(out), damage.shown(found))
     write_picture(out, picture)
     if not shares["damaged"] and not settings["codec"]:
-        _remove_map(damage_map(out))
+        damage.remove(damage.place(out))
     return {"width": picture.shape[1], "height": picture.shape[0], "frames": 1, **shares}
-
-
-def _beside(out: Path) -> list[Path]:
-    return [damage_map(out)] if out.suffix == ".png" else []
-
-
-def damage_map(out: Path) -> Path:
-    """Where the damage map of a picture is: a.damage.png beside a.png."""
-    return out.with_suffix(".damage.png")
-
-
-def _remove_map(path: Path) -> None:
-    """Remove a damage map that an earlier run left; a picture that only has its name stays."""
-    import numpy as np
-
-    from pipelines.media import read_picture
-
-    try:
-        values = np.unique(read_picture(path).reshape(-1, 3), axis=0)
-    except (ValueError, OSError):
-        return
-    if LOST in values and (values == values[:, :1]).all() and set(values[:, 0].tolist()) <= {0, APPROXIMATE, LOST}:
-        path.unlink(missing_ok=True)
 
 
 def _partial(source: Path, settings: dict[str, Any], start: int, stop: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Frames as far as they are intact, with their damage maps."""
-    import numpy as np
-
     from icm.bitstream import read
 
     codec = _codec(source, settings, "decode_partial")
     with read(source, partial=True) as stream:
         for index in range(start, stop):
             frame, lost, approximate = codec.decode_partial(stream, index)
-            damage = np.zeros(frame.shape[:2], np.uint8)
-            for value, windows in ((APPROXIMATE, approximate), (LOST, lost)):  # lost last: it is inside the other
-                for top, bottom, left, right in windows:
-                    damage[top:bottom, left:right] = value
-            yield frame, damage
+            yield frame, damage.of_windows(frame.shape, lost, approximate)
 
 
 def _decode_clip(source: Path, out: Path, settings: dict[str, Any]) -> dict[str, Any]:
@@ -318,13 +289,13 @@ def _decode_clip(source: Path, out: Path, settings: dict[str, Any]) -> dict[str,
     def write_all(place: Path) -> None:
         with writing(place, rate) as writer:
             decoded = zip(progress(frames(), stop - start, source.name), times, strict=True)
-            for index, ((frame, damage), time_s) in enumerate(decoded, start):
+            for index, ((frame, found), time_s) in enumerate(decoded, start):
                 writer.add(frame, time_s, index)
-                shares.append(_shares(damage))
+                shares.append(damage.shares(found))
                 name = f"frame_{index:06d}.png"
                 rows.append({"file": name, "index": index, "time_s": str(time_s), **shares[-1]})
                 if shares[-1]["damaged"] and not video:
-                    write_picture(damage_map(place / name), _shown(damage))
+                    write_picture(damage.place(place / name), damage.shown(found))
             if not video:
                 manifest.write(place / INDEX, rows)
 
@@ -339,23 +310,9 @@ def _decode_clip(source: Path, out: Path, settings: dict[str, Any]) -> dict[str,
     return {"width": header.width, "height": header.height, "frames": len(shares), **means}
 
 
-def _shares(damage: np.ndarray | None) -> dict[str, float]:
-    """Of a damage map: the shares that are lost and that are approximate, 0 to 1."""
-    if damage is None:
-        return {"damaged": 0.0, "approximate": 0.0}
-    return {"damaged": float((damage == LOST).mean()), "approximate": float((damage == APPROXIMATE).mean())}
-
-
-def _shown(damage: Any) -> np.ndarray:
-    """A damage map (H, W) as a picture."""
-    import numpy as np
-
-    return np.repeat(damage[:, :, None], 3, axis=2)
-
-
 def _described(row: dict[str, Any]) -> str:
     frames = f"{row['frames']} frames, " if row["frames"] > 1 else ""
-    damage = ""
+    said = ""
     if row["damaged"]:
-        damage = f", {row['damaged']:.1%} of it lost and left grey, {row['approximate']:.1%} around that approximate"
-    return f"{frames}{row['width']}x{row['height']}{damage}"
+        said = f", {row['damaged']:.1%} of it lost and left grey, {row['approximate']:.1%} around that approximate"
+    return f"{frames}{row['width']}x{row['height']}{said}"
