@@ -1,0 +1,80 @@
+"""SegPIC with CompressAI's interface: what trains, and what its users call. See network.py for the drawing."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from icm.codecs.segpic.layers import STRIDE, pad
+from icm.codecs.segpic.network import Network
+from icm.codecs.segpic.regions import COARSE, FINE, Regions
+from icm.prior import ste_round
+from icm.quality import SCALE_LOWEST, scale_table
+
+with warnings.catch_warnings():
+    # CompressAI's point-cloud dependency announces deprecations of torch on import: nothing a user of ours can act on.
+    warnings.simplefilter("ignore")
+    from compressai.entropy_models import EntropyBottleneck, GaussianConditional
+    from compressai.models import CompressionModel
+
+
+class SegPIC(CompressionModel):
+    """forward(x, labels=None) → {"x_hat": (B, 3, H, W), "likelihoods": {"y", "z", "p4", "p16"}}, each (B, …).
+
+    x: RGB in [0, 1], any size (padded to multiples of 64 by replication). labels: (B, H, W) of any integers, the region
+    of each pixel; None, or 0 in a whole picture: the 4×4 grid. Likelihoods count what a stream with these regions
+    sends, except the label map itself: a region that has no position at 1/16 has no prototype there (likelihood 1).
+
+    settings: of Network. One lambda a training: there is no quality.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()
+        self.net = Network(**settings)
+        self.settings = self.net.settings
+        channels = {"z": self.settings["width"]}
+        if self.settings["rat"]:
+            channels |= dict.fromkeys(("p4", "p16"), self.net.prototype_channels)
+        self.entropy_bottleneck = EntropyBottleneck(channels.pop("z"))
+        for name, count in channels.items():
+            self.add_module(f"entropy_bottleneck_{name}", EntropyBottleneck(count))
+        self.gaussian_conditional = GaussianConditional(scale_table().float().tolist(), scale_bound=SCALE_LOWEST)
+        self._coding: Any = None
+
+    def bottleneck(self, name: str) -> EntropyBottleneck:
+        """The factorised density of "z", "p4" or "p16"."""
+        return self.entropy_bottleneck if name == "z" else getattr(self, f"entropy_bottleneck_{name}")
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> dict[str, Any]:  # type: ignore[override]
+        height, width = x.shape[-2:]
+        if labels is not None and labels.shape != (len(x), height, width):
+            raise ValueError(f"labels of shape {tuple(labels.shape)} do not fit pictures of shape {tuple(x.shape)}")
+        regions = Regions.of(labels, self.settings["grid"])
+        likelihoods: dict[str, Tensor] = {}
+
+        def side(name: str, value: Tensor | None) -> Tensor:
+            assert value is not None
+            value = value.float() if value.dtype == torch.bfloat16 else value
+            bottleneck = self.bottleneck(name)
+            with torch.autocast(x.device.type, enabled=False):
+                _, likelihood = bottleneck(value)
+                medians = bottleneck.quantiles[:, 0, 1].detach()[:, None, None]
+                present = None if name == "z" else regions.present(FINE if name == "p4" else COARSE)
+                if present is not None:
+                    likelihood = torch.where(present[:, None, :, None], likelihood, 1.0)
+                likelihoods[name] = likelihood
+                return ste_round(value - medians) + medians
+
+        y, known = self.net.analyse(pad(x, STRIDE), regions, side)
+        means, scales = self.net.hyper(known, regions)
+
+        def likelihood(part: Tensor, sigma: Tensor, mu: Tensor) -> Tensor:
+            with torch.autocast(x.device.type, enabled=False):
+                return self.gaussian_conditional(*(t.to(y.dtype) for t in (part, sigma, mu)))[1]
+
+        y_hat, likelihoods["y"] = self.net.charm(y, means, scales, likelihood)
+        x_hat = self.net.synthesise(y_hat, known, regions)[..., :height, :width]
+        return {"x_hat": x_hat, "likelihoods": likelihoods}
