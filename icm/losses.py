@@ -2,16 +2,27 @@
 
 SA-ICM, Eq. 5:  R(y) + R(z) + lmbda·mse(x ⊙ m, x_hat ⊙ m), m the edge map sam_x(alpha). With m = object masks this is
 region learning, with m = 1 plain learned compression. Distortion is scaled by 255² (the published code's habit).
+
+| distortion | what counts |
+|---|---|
+| all | every pixel alike |
+| edges | the pixels of edge maps (masks), the others with weight `elsewhere`, 0 unless said: SA-ICM |
+| blend | the same with 0.25 elsewhere, unless said |
+| objects | the pixels of object masks given as files (masks) |
+| regions | the pixels of labelled objects (labels): region learning |
+| roi | every pixel, with the lambda of the quality that a map gives its cell (icm/quality_map.py) |
+| features | features of a frozen detector beside the pixels: task loss |
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-DISTORTIONS = ("all", "objects", "edges")
+DISTORTIONS = ("all", "edges", "blend", "objects", "regions", "roi", "features")
 
 
 def rate_bpp_estimated(likelihoods: dict[str, Tensor], pixels: int) -> Tensor:
@@ -44,3 +55,21 @@ def lmbda_at(quality: Tensor, lowest: float, highest: float) -> Tensor:
     from icm.quality import progress
 
     return torch.exp(math.log(lowest) + progress(quality) * math.log(highest / lowest))
+
+
+def roi_weights(quality_map: Tensor, quality: Tensor, lowest: float, highest: float, pixels: int) -> Tensor:
+    """Weights (B, 1, H, W) that give each cell of a map the lambda of its own quality, beside lambda at `quality` (B,).
+
+    quality_map: (B, h, w) qualities; pixels: side of each of its positions.
+    """
+    ratio = lmbda_at(quality_map, lowest, highest) / lmbda_at(quality, lowest, highest)[:, None, None]
+    return ratio.repeat_interleave(pixels, 1).repeat_interleave(pixels, 2)[:, None]
+
+
+def feature_error(wanted: Sequence[Tensor], got: Sequence[Tensor]) -> Tensor:
+    """(B,) squared error of features (B, C, h, w), as a share of their square, averaged over the levels: 0 equal."""
+    shares = []
+    for f, f_hat in zip(wanted, got, strict=True):
+        error = (f.float() - f_hat.float()).square().flatten(1).mean(1)
+        shares.append(error / f.float().square().flatten(1).mean(1).clamp_min(1e-6))
+    return torch.stack(shares).mean(0)

@@ -48,11 +48,12 @@ class Gains(nn.Module):
         self.log_gain = nn.Parameter(start.repeat(1, channels))
 
     def forward(self, quality: Tensor) -> Tensor:
-        """quality (B,) → ln g, (B, channels, 1, 1)."""
+        """quality (B,) → ln g, (B, channels, 1, 1); of a map (B, h, w): (B, channels, h, w)."""
         at = progress(quality).to(self.log_gain.device) * (len(self.log_gain) - 1)
         low = at.floor().long().clamp(0, len(self.log_gain) - 2)
-        fraction = (at - low)[:, None]
-        return (self.log_gain[low] * (1 - fraction) + self.log_gain[low + 1] * fraction)[..., None, None]
+        fraction = (at - low)[..., None]
+        gain = self.log_gain[low] * (1 - fraction) + self.log_gain[low + 1] * fraction
+        return gain.movedim(-1, 1) if quality.ndim == 3 else gain[..., None, None]
 
     @torch.no_grad()
     def tables(self) -> tuple[Tensor, Tensor]:

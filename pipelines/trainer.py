@@ -144,7 +144,7 @@ class Trainer:
         started, before, saved = time.monotonic(), self.seconds, time.monotonic()
         remaining = None if self.settings.steps is None else max(0, self.settings.steps - self.step)
         for batch in shown(self._batches(), remaining, f"train {self.task.name}"):
-            values = self._advance(batch)
+            values = self._shared_values(self._advance(batch))
             self.seconds = self._clock(before + time.monotonic() - started)
             self.step += 1
             if log is not None:
@@ -220,6 +220,16 @@ class Trainer:
             "learning_rate_factor": factor,
             "skipped": float(not finite),
         }
+
+    def _shared_values(self, values: dict[str, float]) -> dict[str, float]:
+        """Means over the processes, each value over those that have it: the log is of the whole batch."""
+        if self.world == 1:
+            return values
+        every: list[Any] = [None] * self.world
+        dist.all_gather_object(every, values)
+        names = dict.fromkeys(name for one in every for name in one)
+        found = {name: [one[name] for one in every if name in one] for name in names}
+        return {name: sum(numbers) / len(numbers) for name, numbers in found.items()}
 
     def _share_gradients(self) -> None:
         if self.world == 1:

@@ -9,6 +9,7 @@ Trained on edges it is SA-ICM's loss (arXiv 2403.04173, Eq. 5) on our own networ
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -35,11 +36,13 @@ DEFAULT_QUALITY = 30.0
 class SaIcmS(CompressionModel):
     """CompressAI's interface on the network above.
 
-    forward(x, quality=None) → {"x_hat": (B, 3, H, W), "likelihoods": {"y": (B, M, h, w), "z": (B, Nz, ·, ·)}}
+    forward(x, quality=None, quality_map=None)
+        → {"x_hat": (B, 3, H, W), "likelihoods": {"y": (B, M, h, w), "z": (B, Nz, ·, ·)}}
     compress(x, quality=30) → {"strings": [[bytes per picture]], "shape": (H, W)}
     decompress(strings, shape, quality=30) → {"x_hat": (B, 3, H, W)}
 
     x: RGB in [0, 1]; any size of 1×1 or more (padded to multiples of 16 by replication). quality: (B,) in 1…100.
+    quality_map: (B, ceil(H/16), ceil(W/16)), the quality of each latent where it is not that of the picture (ROI).
     Call `update()` after training and before compressing: it makes the integer tables.
     """
 
@@ -79,13 +82,16 @@ class SaIcmS(CompressionModel):
         """z before rounding, (B, Nz, ceil(h/4), ceil(w/4))."""
         return self.h_a(self.pad_latent(y * gain))
 
-    def forward(self, x: Tensor, quality: Tensor | None = None) -> dict[str, Any]:  # type: ignore[override]
+    def forward(  # type: ignore[override]
+        self, x: Tensor, quality: Tensor | None = None, quality_map: Tensor | None = None
+    ) -> dict[str, Any]:
         if quality is None:
             quality = torch.full((len(x),), DEFAULT_QUALITY, device=x.device)
         height, width = x.shape[-2:]
         y = self.g_a(self.pad(x), quality).float()
         with torch.autocast(x.device.type, enabled=False):
-            y_hat, y_likelihoods, z_likelihoods = self.quantise(y, self.gains(quality))
+            log_gain = self.gains(quality if quality_map is None else quality_map)
+            y_hat, y_likelihoods, z_likelihoods = self.quantise(y, log_gain)
         x_hat = self.g_s(y_hat, quality)[..., :height, :width]
         return {"x_hat": x_hat, "likelihoods": {"y": y_likelihoods, "z": z_likelihoods}}
 
@@ -128,6 +134,13 @@ class SaIcmS(CompressionModel):
         """The inverse of `compress`, at the same quality → {"x_hat": (B, 3, H, W) in [0, 1]}."""
         coder = self._ready()
         return {"x_hat": torch.stack([coder.decompress(string, *shape, quality) for string in strings[0]]).clamp(0, 1)}
+
+    def export(self, path: str | os.PathLike[str]) -> None:
+        """Write the weights that streams name and `icm.build` loads; the prior goes over to integers for good."""
+        from icm.codecs.release import Release
+
+        self.use_integers()
+        Release.from_model(self).save(path)
 
     def _ready(self) -> Any:
         if self._coding is None:

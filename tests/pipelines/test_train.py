@@ -15,7 +15,7 @@ from icm.codecs.release import Release
 from pipelines import cli
 from pipelines.media import read_picture, write_picture
 from pipelines.run import checkpoint
-from pipelines.tasks.picture_data import Pictures
+from pipelines.tasks.picture_data import Pictures, Source
 from pipelines.train import load_config
 from tests.icm.conftest import picture
 
@@ -161,7 +161,7 @@ def test_a_run_is_not_overwritten(config: list[str], tmp_path: Path, capsys: pyt
     [
         (["settings.croop=3"], "unknown key croop (did you mean crop?)"),
         (["crop=3"], "is not settings.KEY=VALUE or trainer.KEY=VALUE"),
-        (["settings.distortion=texture"], "'texture' is not one of all, objects, edges"),
+        (["settings.distortion=texture"], "'texture' is not one of all, edges, blend, objects, regions, roi, features"),
         (["settings.weights=nowhere.safetensors"], "nowhere.safetensors: neither a file nor the name"),
         (["settings.data=[{pictures: nowhere}]"], "nowhere"),
     ],
@@ -189,18 +189,21 @@ def test_dry_run_writes_nothing(config: list[str], tmp_path: Path) -> None:
 
 
 def test_batches_are_a_function_of_their_number(data: Path) -> None:
-    pictures = Pictures([(data / "pictures", data / "masks")], crop=48, need_masks=True)
-    one, masks, _ = pictures.batch([5, 17], 4)
-    again, _, _ = Pictures([(data / "pictures", data / "masks")], crop=48, need_masks=True).batch([5, 17], 4)
-    assert np.array_equal(one, again)
+    source = Source(data / "pictures", data / "masks")
+    pictures = Pictures([source], crop=48, mask_from="masks")
+    one, masks, _ = pictures.batch([5, 17], range(4))
+    halves = [Pictures([source], crop=48, mask_from="masks").batch([5, 17], places) for places in ((0, 1), (2, 3))]
+    assert np.array_equal(one, np.concatenate([half.x for half in halves]))
     assert one.shape == (4, 48, 48, 3)
     assert set(np.unique(masks)) <= {0, 255}
-    assert not np.array_equal(one, pictures.batch([5, 18], 4)[0])
+    assert not np.array_equal(one, pictures.batch([5, 18], range(4)).x)
     assert pictures.mean_fraction() == pytest.approx(20 * 27.5 / (90 * 110), rel=0.01)
 
 
 def test_masks_of_another_size_are_refused(data: Path) -> None:
     write_picture(data / "masks" / "0.png", np.zeros((5, 5, 3), np.uint8))
-    pictures = Pictures([(data / "pictures", data / "masks")], crop=48, need_masks=True)
+    pictures = Pictures([Source(data / "pictures", data / "masks")], crop=48, mask_from="masks")
+    with pytest.raises(ValueError, match="5x5 for a picture of another size"):
+        pictures.check()
     with pytest.raises(ValueError, match="5x5 for a picture of another size"):
         pictures.load(0)

@@ -25,6 +25,10 @@ class BSDS:
         self.annotators = annotators
         self.index = Index({path.relative_to(folder).with_suffix("").as_posix(): path for path in files}, str(folder))
 
+    def has(self, name: str) -> bool:
+        """Whether there is a drawing. Raises NotLabelled where there is none, ValueError where several would fit."""
+        return bool(self.index.find(name))
+
     def label_map(self, name: str) -> np.ndarray:
         """(H, W) int32. Raises NotLabelled, ValueError."""
         path = self.index.find(name)

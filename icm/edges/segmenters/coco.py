@@ -28,6 +28,10 @@ class Panoptic:
         self.images = _images(table, path)
         self.files = {annotation["image_id"]: annotation["file_name"] for annotation in table["annotations"]}
 
+    def has(self, name: str) -> bool:
+        """Whether there are labels. Raises NotLabelled where the picture is not listed."""
+        return self.images.find(name)["id"] in self.files
+
     def label_map(self, name: str) -> np.ndarray:
         """(H, W) int32. Raises NotLabelled, ValueError, OSError."""
         image = self.images.find(name)
@@ -47,6 +51,10 @@ class Instances:
             if "segmentation" not in annotation:
                 raise ValueError(f"{path} has annotations without segmentation: boxes alone have no boundaries")
             self.annotations.setdefault(annotation["image_id"], []).append(annotation)
+
+    def has(self, name: str) -> bool:
+        """Whether the picture is listed, with objects or without. Raises NotLabelled where it is not."""
+        return bool(self.images.find(name))
 
     def label_map(self, name: str) -> np.ndarray:
         """(H, W) int32, label = position among the picture's annotations + 1. Raises NotLabelled, ValueError."""

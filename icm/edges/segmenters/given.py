@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from icm.edges.segmenters.base import Segmenter, read_options
+from icm.edges.segmenters.base import NotLabelled, Segmenter, read_options
 from icm.edges.segmenters.bsds import BSDS
 from icm.edges.segmenters.coco import Instances, Panoptic
 from icm.edges.segmenters.files import Index, read_label_png
@@ -44,6 +44,10 @@ class LabelFolder:
 
     def label_map(self, name: str) -> np.ndarray:
         return read_label_png(self.index.find(name))
+
+    def has(self, name: str) -> bool:
+        """Whether there is a file. Raises NotLabelled where there is none."""
+        return bool(self.index.find(name))
 
 
 class Labels(Segmenter):
@@ -79,6 +83,13 @@ class Labels(Segmenter):
 
     def settings(self) -> dict[str, Any]:
         return dict(self._settings)
+
+    def knows(self, name: str) -> bool:
+        """Whether the picture called `name` has labels, as far as listings tell: nothing is read."""
+        try:
+            return self.source.has(name)
+        except NotLabelled:
+            return False
 
     def label_maps(self, picture: np.ndarray, name: str, alphas: Sequence[float | None]) -> list[np.ndarray]:
         labels = self.source.label_map(name)
