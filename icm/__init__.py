@@ -7,25 +7,26 @@ icm.build("sa-icm", weights=PATH_OR_NAME_OR_NONE) -> a module with CompressAI's 
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
 
-ARCHITECTURES = ("sa-icm-s",)
-
-
-def _picture_codec(name: str) -> Callable[..., Any]:
+def _codec(name: str, module: str) -> Callable[..., Any]:
     def builder(quality: float | None = None, **options: Any) -> Any:
-        from icm.codecs import picture  # here, so that naming the codecs costs no import of torch
-
-        return picture.build(name, quality, **options)
+        # here, so that naming the codecs costs no import of torch
+        return importlib.import_module(f"icm.codecs.{module}").build(name, quality, **options)
 
     return builder
 
 
-CODECS: dict[str, Callable[..., Any]] = {name: _picture_codec(name) for name in ("sa-icm-s", "lic-s")}
+CODECS: dict[str, Callable[..., Any]] = {
+    "sa-icm-s": _codec("sa-icm-s", "picture"),
+    "lic-s": _codec("lic-s", "picture"),
+    "sa-icm": _codec("sa-icm", "same_build"),
+}
 
 
 def encode(picture: np.ndarray, codec: str = "sa-icm-s", **options: Any) -> bytes:
@@ -48,17 +49,33 @@ def decode(data: Any, **options: Any) -> np.ndarray:
 
 
 def build(arch: str, weights: Any = None, **settings: Any) -> Any:
-    """A network, with weights by name, by path, or (None) at random. ValueError: unknown name, misfitting weights."""
-    if arch not in ARCHITECTURES:
-        raise ValueError(f"unknown architecture {arch}; known: {', '.join(ARCHITECTURES)}")
-    from icm.codecs.release import Release
-    from icm.codecs.sa_icm_s import SaIcmS
+    """A network, with weights by name, by path, or (None) at random. ValueError: unknown name, misfitting weights.
 
-    return SaIcmS(**settings) if weights is None else Release.load(weights).model(**settings)
+    arch: of icm.codecs.networks.ARCHITECTURES ("sa-icm-s", "tcm" …), or the name of a codec made of it.
+    """
+    from icm.codecs.networks import architecture, load
+
+    places = architecture(arch)
+    if weights is None:
+        return load(places.network)(**settings)
+    from icm.codecs.release import Release
+
+    release = Release.load(weights)
+    if architecture(release.arch) != places:
+        raise ValueError(f"{weights}: are weights of {release.arch}, not of {arch}")
+    return release.model(**settings)
 
 
 def describe(header: Any) -> dict[str, Any]:
     """What the codec's own bytes of a header say, without loading a network. {} where the codec is not ours."""
+    from icm.bitstream import CHANGED_TILES
+
+    if header.model in CODECS and header.features & CHANGED_TILES:
+        from icm.codecs import clip_index
+
+        return clip_index.describe(header)
+    if header.model in CODECS and header.same_build and len(header.parameters) >= 2:
+        return {"tile_px": 1 << min(header.parameters[0], 15), "guard_bits": header.parameters[1]}
     if header.model not in CODECS or len(header.parameters) != 3:
         return {}
     return {

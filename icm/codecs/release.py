@@ -5,6 +5,8 @@
     tables       integer frequencies for z and for the 64 scales; gains and offsets for every quality
     training     the few float tensors that further training needs (densities of z, log-gains)
 
+Published networks, whose prior stays in floats, have every tensor as float32 beside their integer tables (`of_floats`).
+
 The hash is the SHA-256 of every tensor's name, type, shape and bytes, and of the settings; streams carry 8 bytes of it.
 """
 
@@ -23,6 +25,7 @@ from torch import Tensor, nn
 
 from icm.bitstream import Tables
 from icm.bitstream.build_tables import from_pmfs, gaussian
+from icm.codecs.networks import architecture, load
 from icm.prior.integer import IntegerConv2d
 from icm.quality import scale_table
 
@@ -76,6 +79,22 @@ class Release:
             tensors |= {f"tables.{name}.{key}": torch.from_numpy(np.array(a)) for key, a in tables.to_arrays().items()}
         return cls({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, model.settings, arch)
 
+    @classmethod
+    def of_floats(cls, network: Any, arch: str, tables: Mapping[str, Tables], quality: float = 0.0) -> Release:
+        """Freeze a network whose prior stays in floats: every tensor as float32, and its integer tables by name.
+
+        quality: the number that names this rate point in tables and plots, where weights have one rate each.
+        """
+        tensors = {
+            name: value.float() for name, value in network.state_dict().items()
+            if not name.startswith("gaussian_conditional.") and "._" not in name
+            and not name.endswith(("_offset", "_quantized_cdf", "_cdf_length"))
+        }  # fmt: skip
+        tensors["quality"] = torch.tensor(float(quality))
+        for name, table in tables.items():
+            tensors |= {f"tables.{name}.{key}": torch.from_numpy(np.array(a)) for key, a in table.to_arrays().items()}
+        return cls({n: t.detach().cpu().contiguous().clone() for n, t in tensors.items()}, network.settings, arch)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write safetensors, the same bytes for the same release; the caller makes it atomic where that matters."""
         from safetensors.torch import save
@@ -110,17 +129,13 @@ class Release:
 
     def model(self, **settings: Any) -> Any:
         """The network with these weights, in evaluation mode and in its integer phase (training goes on in it)."""
-        from icm.codecs.sa_icm_s import SaIcmS
-
         if settings and {**self.settings, **settings} != self.settings:
             raise ValueError(f"weights of {self.settings} cannot serve a network of {settings}")
-        return self._fill(SaIcmS(**self.settings))
+        return self._fill(load(architecture(self.arch).network)(**self.settings))
 
     def transforms(self) -> Any:
         """What coding needs of the network, in evaluation mode."""
-        from icm.codecs.transforms import Transforms
-
-        return self._fill(Transforms(**self.settings))
+        return self._fill(load(architecture(self.arch).transforms)(**self.settings))
 
     def _fill(self, network: Any) -> Any:
         wanted = {
@@ -143,15 +158,13 @@ class Release:
         return network.eval()
 
     def tables(self, name: str) -> Tables:
-        """ "hyper" (one table a channel of z) or "scales" (one a standard deviation)."""
+        """ "hyper" (one table a channel of z), "scales" (one a standard deviation), or what else the codec has."""
         keys = ("frequencies", "sizes", "offsets")
         return Tables.from_arrays({key: self.tensors[f"tables.{name}.{key}"].numpy() for key in keys})
 
     def picture_coder(self) -> Any:
         """What codes pictures with these weights."""
-        from icm.codecs.coding import PictureCoder
-
-        return PictureCoder(self)
+        return load(architecture(self.arch).coder)(self)
 
 
 def find(weights: str | os.PathLike[str]) -> Path:
