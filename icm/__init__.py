@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
+
 def _codec(name: str, module: str) -> Callable[..., Any]:
     def builder(quality: float | None = None, **options: Any) -> Any:
         # here, so that naming the codecs costs no import of torch
@@ -26,6 +27,7 @@ CODECS: dict[str, Callable[..., Any]] = {
     "sa-icm-s": _codec("sa-icm-s", "picture"),
     "lic-s": _codec("lic-s", "picture"),
     "sa-icm": _codec("sa-icm", "same_build"),
+    "segpic": _codec("segpic", "segpic.codec"),
 }
 
 

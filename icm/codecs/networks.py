@@ -27,6 +27,9 @@ ARCHITECTURES = {
     "tcm": Architecture(
         "icm.codecs.tcm.network:Tcm", "icm.codecs.tcm.transforms:Transforms", "icm.codecs.tcm.coding:TcmCoder"
     ),
+    "segpic": Architecture(
+        "icm.codecs.segpic.model:SegPIC", "icm.codecs.segpic.network:Transforms", "icm.codecs.segpic.coding:SegpicCoder"
+    ),
 }
 ALIASES = {"sa-icm": "tcm", "lic-s": "sa-icm-s"}  # names of codecs
 

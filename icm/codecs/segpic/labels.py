@@ -21,7 +21,7 @@ from icm.bitstream import Desynchronised, Tables
 from icm.bitstream.coder import RAW
 from icm.codecs.guard import Coder
 
-MOST = 4096  # labels of a map
+MOST = 1024  # labels of a map
 _PRECISION, _LEAST = 1 << 16, 24
 COUNT_LIMIT = 800  # at which both counts of a context are halved: so it adapts to what a picture is like here
 _W, _N, _NE, _NW, _WW, _NN = range(6)

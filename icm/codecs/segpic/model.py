@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import Any
 
@@ -50,6 +51,8 @@ class SegPIC(CompressionModel):
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> dict[str, Any]:  # type: ignore[override]
         height, width = x.shape[-2:]
+        if self.training and not self.settings["privilege"]:
+            labels = None
         if labels is not None and labels.shape != (len(x), height, width):
             raise ValueError(f"labels of shape {tuple(labels.shape)} do not fit pictures of shape {tuple(x.shape)}")
         regions = Regions.of(labels, self.settings["grid"])
@@ -57,8 +60,7 @@ class SegPIC(CompressionModel):
 
         def side(name: str, value: Tensor | None) -> Tensor:
             assert value is not None
-            value = value.float() if value.dtype == torch.bfloat16 else value
-            bottleneck = self.bottleneck(name)
+            bottleneck, value = self.bottleneck(name), exact(value)
             with torch.autocast(x.device.type, enabled=False):
                 _, likelihood = bottleneck(value)
                 medians = bottleneck.quantiles[:, 0, 1].detach()[:, None, None]
@@ -73,8 +75,52 @@ class SegPIC(CompressionModel):
 
         def likelihood(part: Tensor, sigma: Tensor, mu: Tensor) -> Tensor:
             with torch.autocast(x.device.type, enabled=False):
-                return self.gaussian_conditional(*(t.to(y.dtype) for t in (part, sigma, mu)))[1]
+                return self.gaussian_conditional(part, exact(sigma), exact(mu))[1]
 
-        y_hat, likelihoods["y"] = self.net.charm(y, means, scales, likelihood)
+        y_hat, likelihoods["y"] = self.net.charm(exact(y), means, scales, likelihood)
         x_hat = self.net.synthesise(y_hat, known, regions)[..., :height, :width]
         return {"x_hat": x_hat, "likelihoods": likelihoods}
+
+    # --- streams ----------------------------------------------------------------------------------------------------
+    def release(self) -> Any:
+        """The weights and tables as they are now."""
+        from icm.bitstream.build_tables import gaussian
+        from icm.codecs.release import Release, hyper_tables
+
+        tables = {"scales": gaussian(scale_table().tolist()), "hyper": hyper_tables(self.bottleneck("z"))}
+        if self.settings["rat"]:
+            tables |= {name: hyper_tables(self.bottleneck(name)) for name in ("p4", "p16")}
+        return Release.of_floats(self, "segpic", tables)
+
+    def export(self, path: str | os.PathLike[str]) -> None:
+        """Write weights that `icm.build`, `vcm encode` and further training read."""
+        self.release().save(path)
+
+    def update(self, *args: Any, **kwargs: Any) -> bool:  # type: ignore[override]
+        """Make the integer tables from the trained densities. True, as CompressAI says that something changed."""
+        self._coding = self.release().picture_coder()
+        return True
+
+    def compress(self, x: Tensor, labels: Tensor | None = None) -> dict[str, Any]:
+        """x (B, 3, H, W) → one string a picture, without container: the size is the caller's to keep.
+
+        labels: (B, H, W), told in the strings; None: the grid.
+        """
+        coder, maps = self._ready(), [None] * len(x) if labels is None else [part.cpu().numpy() for part in labels]
+        strings = [coder.compress(picture, labels=told) for picture, told in zip(x, maps, strict=True)]
+        return {"strings": [strings], "shape": tuple(x.shape[-2:])}
+
+    def decompress(self, strings: list[list[bytes]], shape: tuple[int, int]) -> dict[str, Tensor]:
+        """The inverse of `compress` → {"x_hat": (B, 3, H, W) in [0, 1]}."""
+        coder = self._ready()
+        return {"x_hat": torch.stack([coder.decompress(string, *shape) for string in strings[0]])}
+
+    def _ready(self) -> Any:
+        if self._coding is None:
+            raise ValueError("segpic: call update() once before compressing, so that the integer tables exist")
+        return self._coding
+
+
+def exact(x: Tensor) -> Tensor:
+    """Half precision, which autocast leaves, to float32: likelihoods and rounding need it."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x

@@ -32,7 +32,8 @@ class Network(nn.Module):
     """settings: of the published models by default; smaller `width` and `latent` shrink everything in proportion.
 
     rat, sal: with region-adaptive transforms (without them there are no prototypes, and masks say nothing), with
-    scale-affine layers. grid: regions a side where no masks are given. ValueError where the sizes do not go together.
+    scale-affine layers. privilege: training looks at labels (without it, it sees the grid alone: the control). grid:
+    regions a side where no labels are given. ValueError where the sizes do not go together.
     """
 
     def __init__(
@@ -45,11 +46,12 @@ class Network(nn.Module):
         grid: int = 4,
         rat: bool = True,
         sal: bool = True,
+        privilege: bool = True,
     ) -> None:
         super().__init__()
         self.settings: dict[str, Any] = {
             "width": width, "latent": latent, "slices": slices, "support": support, "heads": heads, "grid": grid,
-            "rat": rat, "sal": sal,
+            "rat": rat, "sal": sal, "privilege": privilege,
         }  # fmt: skip
         if latent % slices or latent % heads or width % heads:
             raise ValueError(f"segpic: a latent of {latent} and a width of {width} need slices and heads that divide "
@@ -130,3 +132,12 @@ def _stack(*layers: nn.Module) -> nn.Sequential:
     for layer in layers:
         between += [layer, nn.GELU()]
     return nn.Sequential(*between[:-1])
+
+
+class Transforms(nn.Module):
+    """The network under the name that it has in weights: what coding needs of SegPIC (model.py)."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()
+        self.net = Network(**settings)
+        self.settings = self.net.settings

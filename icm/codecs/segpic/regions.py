@@ -61,8 +61,10 @@ class Regions:
         """(B, C, h, w) → prototypes, (B, C, P, 1), or (B, C, grid, grid)."""
         if self.labels is None:
             return F.adaptive_avg_pool2d(features, self.grid)
-        belongs = F.one_hot(self.at(scale), self.count).to(features.dtype)  # (B, h·w, P)
-        return (features.flatten(2) @ belongs / (belongs.sum(1, keepdim=True) + AREA_FLOOR))[..., None]
+        at = self.at(scale)[:, None]
+        belongs = features.new_zeros(len(at), self.count, at.shape[-1]).scatter_(1, at, 1)  # (B, P, h·w) of 0 and 1
+        area = belongs.sum(2)[:, None] + AREA_FLOOR
+        return (features.flatten(2) @ belongs.transpose(1, 2) / area)[..., None]
 
     def spread(self, prototypes: Tensor, scale: int, height: int, width: int) -> Tensor:
         """The inverse: each position of (height, width) gets its region's prototype, (B, C, height, width)."""
