@@ -28,13 +28,14 @@ class SegpicCodec(SameBuildCodec):
         labels = np.asarray(labels)
         if labels.shape != picture.shape[:2]:
             raise ValueError(f"labels of {labels.shape} do not fit a picture of {picture.shape[:2]}")
+        height, width = picture.shape[0], picture.shape[1]
         sections = [
             self.coder.encode_tile(
                 np.ascontiguousarray(picture[top:bottom, left:right]), self.guard, labels[top:bottom, left:right], scale
             )
-            for top, bottom, left, right in tiles(*picture.shape[:2], self.tile)
+            for top, bottom, left, right in tiles(height, width, self.tile)
         ]
-        return write(self._header("picture", *picture.shape[:2]), sections)
+        return write(self._header("picture", (height, width)), sections)
 
     @staticmethod
     def parts(stream: Stream) -> dict[str, int]:

@@ -117,7 +117,7 @@ class SegpicCoder:
                              f"{labels.dtype} of {labels.shape} at {scale}")  # fmt: skip
         coarse = label_maps.canonical(labels[::scale, ::scale])
         encoder = Encoder()
-        label_maps.code(encoder, *coarse.shape, coarse)
+        label_maps.code(encoder, (coarse.shape[0], coarse.shape[1]), coarse)
         return encoder.finish(), self._regions(coarse, scale)
 
     def _told(self, section: Section, height: int, width: int) -> Regions:
@@ -126,7 +126,7 @@ class SegpicCoder:
         if not self.net.settings["rat"]:
             raise StreamError("damaged: a label map for weights without region-adaptive transforms")
         decoder = Decoder(section.labels)
-        coarse = label_maps.code(decoder, *(-(-side // section.scale) for side in (height, width)))
+        coarse = label_maps.code(decoder, (-(-height // section.scale), -(-width // section.scale)))
         decoder.finish()
         return self._regions(coarse, section.scale)
 

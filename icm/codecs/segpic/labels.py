@@ -77,13 +77,14 @@ def canonical(labels: np.ndarray) -> np.ndarray:
     return out.reshape(height, width)
 
 
-def code(coder: Coder, height: int, width: int, labels: np.ndarray | None = None) -> np.ndarray:
-    """Through an Encoder (labels (height, width), canonical) or a Decoder (None) → the canonical map, int32.
+def code(coder: Coder, shape: tuple[int, int], labels: np.ndarray | None = None) -> np.ndarray:
+    """Through an Encoder (labels of this shape, canonical) or a Decoder (None) → the canonical map, int32.
 
     ValueError: more than MOST labels. Desynchronised: not what an encoder writes.
     """
     if labels is not None and int(labels.max()) >= MOST:
         raise ValueError(f"a label map with {int(labels.max()) + 1} regions: at most {MOST} can be coded; merge some")
+    height, width = shape
     same = [
         _Contexts(coder, [(1, 30) if context & 1 else (1, 1) for context in range(128)]),
         _Contexts(coder, [(1, 1)] * 16),
