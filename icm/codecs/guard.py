@@ -12,7 +12,7 @@ within 2^-bits. It costs about 2^(1-bits) / 0.123 · 15 bits for each symbol who
 from __future__ import annotations
 
 import zlib
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -33,7 +33,7 @@ QUOTIENTS = Tables([[(1 << 15) + 1, *(1 << (15 - q) for q in range(1, 15)), 1]],
 class Coder(Protocol):
     """icm.bitstream's Encoder or Decoder."""
 
-    def code(self, tables: Tables, index: np.ndarray, *symbols: np.ndarray) -> np.ndarray: ...
+    def code(self, tables: Any, index: Any, *symbols: Any) -> np.ndarray: ...
 
 
 def agree(coder: Coder, scale: Tensor, bits: int, encoding: bool) -> np.ndarray:

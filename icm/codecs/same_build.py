@@ -93,16 +93,16 @@ class SameBuildCodec:
     def encode(self, picture: np.ndarray) -> bytes:
         """(H, W, 3) uint8 RGB of 1×1 or more → a whole .vcm file."""
         check(picture)
-        return write(self._header("picture", *picture.shape[:2]), self._sections(picture))
+        return write(self._header("picture", (picture.shape[0], picture.shape[1])), self._sections(picture))
 
     def encode_clip(self, frames: Iterable[tuple[np.ndarray, int]], base: Fraction, colour: str = "srgb") -> bytes:
         """(frame, presentation tick) in order, all of one size; base: seconds a tick; colour: as the header has it."""
         sections: list[bytes] = []
         ticks: list[int] = []
-        size: tuple[int, ...] | None = None
+        size: tuple[int, int] | None = None
         for frame, tick in frames:
             check(frame)
-            size = size or frame.shape[:2]
+            size = size or (frame.shape[0], frame.shape[1])
             if frame.shape[:2] != size:
                 raise ValueError(f"frame {len(ticks)} is {frame.shape[1]}x{frame.shape[0]}, the first was "
                                  f"{size[1]}x{size[0]}; cut the clip there")  # fmt: skip
@@ -110,9 +110,10 @@ class SameBuildCodec:
             ticks.append(int(tick))
         if size is None:
             raise ValueError("the clip has no frames")
-        return write(self._header("clip", *size, Times.of(ticks, base), colour), sections)
+        return write(self._header("clip", size, Times.of(ticks, base), colour), sections)
 
-    def _header(self, kind: str, height: int, width: int, times: Times | None = None, colour: str = "srgb") -> Header:
+    def _header(self, kind: str, size: tuple[int, int], times: Times | None = None, colour: str = "srgb") -> Header:
+        height, width = size
         memory, release = self._memory(self.coder, height, width, self.tile), self.coder.release
         return Header(
             kind, width, height, self.name, release.short_hash, self.parameters(), memory, times, colour, SAME_BUILD
@@ -125,7 +126,7 @@ class SameBuildCodec:
     def _sections(self, picture: np.ndarray) -> list[bytes]:
         return [
             self.coder.encode_tile(np.ascontiguousarray(picture[top:bottom, left:right]), self.guard)
-            for top, bottom, left, right in tiles(*picture.shape[:2], self.tile)
+            for top, bottom, left, right in tiles(picture.shape[0], picture.shape[1], self.tile)
         ]
 
     # --- decoding ---------------------------------------------------------------------------------------------------

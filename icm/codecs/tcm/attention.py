@@ -62,6 +62,8 @@ class _Permute(torch.autograd.Function):
 class WindowAttention(nn.Module):
     """(B, H, W, C) → the same. The position bias is (h, 2·window − 1, 2·window − 1), as published."""
 
+    _relation: Tensor
+
     def __init__(self, channels: int, head: int, window: int, shifted: bool) -> None:
         super().__init__()
         if channels % head:
@@ -93,7 +95,8 @@ class WindowAttention(nn.Module):
         out = attend(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), bias).view(q.shape)
         if len(edge):
             mask = bias.masked_fill(~allowed, float("-inf")).repeat(batch, 1, 1, 1)
-            seam = attend(*(t.index_select(1, edge).flatten(0, 1) for t in (q, k, v)), mask)
+            q_seam, k_seam, v_seam = (t.index_select(1, edge).flatten(0, 1) for t in (q, k, v))
+            seam = attend(q_seam, k_seam, v_seam, mask)
             out = out.index_copy(1, edge, seam.view(batch, len(edge), *q.shape[2:]))
         merged = out.transpose(2, 3).reshape(batch, height * width, channels)
         return _Permute.apply(self.linear(merged), back, order).view(x.shape)

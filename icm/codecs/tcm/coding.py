@@ -49,7 +49,7 @@ class TcmCoder:
         with full_precision():
             encoder = Encoder()
             y = self.net.g_a(pad(x[None], MULTIPLE).contiguous(memory_format=torch.channels_last))
-            self.walk(encoder, *y.shape[2:], guard, y)
+            self.walk(encoder, y.shape[2], y.shape[3], guard, y)
             return encoder.finish()
 
     @on_its_own

@@ -45,6 +45,7 @@ class Tcm(CompressionModel):
         self.h_mean_s, self.h_scale_s = parts.h_mean_s, parts.h_scale_s
         self.entropy_bottleneck = EntropyBottleneck(self.settings["hyper"])
         self.gaussian_conditional = GaussianConditional(None, scale_bound=SCALE_LOWEST)
+        self.quality = 0.0  # the name of the rate point in tables and plots
         self._coding: Any = None
 
     def forward(self, x: Tensor) -> dict[str, Any]:  # type: ignore[override]
@@ -72,7 +73,7 @@ class Tcm(CompressionModel):
         from icm.codecs.release import Release, hyper_tables
 
         tables = {"hyper": hyper_tables(self.entropy_bottleneck), "scales": gaussian(scale_table().tolist())}
-        return Release.of_floats(self, "tcm", tables)
+        return Release.of_floats(self, "tcm", tables, self.quality)
 
     def export(self, path: str | os.PathLike[str]) -> None:
         """Write weights that `icm.build`, `vcm encode` and further training read."""

@@ -52,7 +52,8 @@ class Settings:
         known = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(given) - known):
             raise ValueError(f"tcm: unknown setting {unknown[0]}; known: {', '.join(sorted(known))}")
-        settings = cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+        of: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in given.items()}
+        settings = cls(**of)
         if len(settings.depths) != 6 or len(settings.heads) != 6:
             raise ValueError("tcm: depths and heads have six numbers each, one a stage")
         return settings
