@@ -68,13 +68,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def codecs() -> list[dict[str, Any]]:
     """Name and kind of every codec; `needs`: where its weights or programs come from, "" where it is complete."""
+    import icm
     import nerv
     from eval.anchors.external import KINDS, whereabouts
     from pipelines.codecs import is_anchor, table, takes_weights
 
     found = []
+    shipped = {path.stem for path in (Path(str(icm.__file__)).parent / "weights").glob("*.safetensors")}
     for name in table():
-        kind, needs = "ours", ""
+        kind, needs = "ours", "" if name in shipped or name not in icm.CODECS else "--weights, by vcm convert or train"
         if name in nerv.CODECS:
             kind, needs = "video network, decoding only", "files by vcm convert"
         elif name in KINDS:

@@ -13,11 +13,13 @@ class Architecture:
 
     network: built with the settings as keywords; CompressAI's interface, `.settings`, and `export(path)` or what
     Release.from_model takes. transforms: the part that coding needs, built alike. coder: built with a Release.
+    published: (path of the authors' checkpoint, quality) → such a network, with release(); "" where there are none.
     """
 
     network: str
     transforms: str
     coder: str
+    published: str = ""
 
 
 ARCHITECTURES = {
@@ -25,10 +27,15 @@ ARCHITECTURES = {
         "icm.codecs.sa_icm_s:SaIcmS", "icm.codecs.transforms:Transforms", "icm.codecs.coding:PictureCoder"
     ),
     "tcm": Architecture(
-        "icm.codecs.tcm.network:Tcm", "icm.codecs.tcm.transforms:Transforms", "icm.codecs.tcm.coding:TcmCoder"
+        "icm.codecs.tcm.network:Tcm", "icm.codecs.tcm.transforms:Transforms", "icm.codecs.tcm.coding:TcmCoder",
+        "icm.codecs.tcm.published:read_tcm",
     ),
     "segpic": Architecture(
         "icm.codecs.segpic.model:SegPIC", "icm.codecs.segpic.network:Transforms", "icm.codecs.segpic.coding:SegpicCoder"
+    ),
+    "groups": Architecture(
+        "icm.codecs.groups.network:GroupsNet", "icm.codecs.groups.transforms:Transforms",
+        "icm.codecs.groups.coding:PartCoder",
     ),
 }
 ALIASES = {"sa-icm": "tcm", "lic-s": "sa-icm-s"}  # names of codecs
