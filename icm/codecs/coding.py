@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from icm.codecs.release import Release
 from icm.prior.dual import BITS, step_mask
 from icm.quality import INVERSE_BITS, SCALE_COUNT, STEPS, interpolate, to_code
 
+GREY = 128  # of pixels that are lost
+Window = tuple[int, int, int, int]  # top, bottom, left, right; ends exclusive
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -41,6 +43,18 @@ class Coder(Protocol):
     """icm.bitstream's Encoder or Decoder."""
 
     def code(self, tables: Any, index: Any, *symbols: Any) -> np.ndarray: ...
+
+
+class Held(NamedTuple):
+    """What frames leave for the next ones: z (Nz, ceil(h/4), ceil(w/4)) int64, y_hat (M, h, w) float32."""
+
+    z: Tensor
+    y_hat: Tensor
+
+    def clear(self) -> None:
+        """As before a first frame."""
+        self.z.zero_()
+        self.y_hat.zero_()
 
 
 class PictureCoder:
@@ -89,7 +103,7 @@ class PictureCoder:
 
     def regions(
         self, rows: int, cols: int, region: int
-    ) -> list[tuple[tuple[int, int, int, int], tuple[int, int, int, int]]]:
+    ) -> list[tuple[Window, Window]]:
         """(kept, computed) windows in latents; what is computed reaches past what is kept by the receptive field."""
         size, m = max(1, region // STRIDE), self.margin
         # A strip shorter than a quarter region joins its neighbour: small pictures are one region.
@@ -102,33 +116,53 @@ class PictureCoder:
 
     # --- symbols ----------------------------------------------------------------------------------------------------
     @on_its_own
-    def walk(self, coder: Coder, height: int, width: int, code: int, y: Tensor | None = None) -> Tensor:
-        """The symbols of one tile → y_hat (M, height, width) float32. y: the latent, which the encoder alone knows."""
+    def walk(
+        self, coder: Coder, height: int, width: int, code: int, y: Tensor | None = None,
+        held: Held | None = None, sent: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """The symbols of one tile → y_hat (M, height, width) float32. y: the latent, which the encoder alone knows.
+
+        held, sent: of a frame that sends only some of its positions of z, what is known of the others: `held` is
+        changed in place where `sent`, bool (ceil(h/4), ceil(w/4)), is True, and is context elsewhere.
+        """
         inverse, offset = interpolate(self.inverse, code)[:, None, None], interpolate(self.offset, code)[:, None, None]
         gain = 2.0**INVERSE_BITS / inverse.float()
-        z = self._hyper_symbols(coder, height, width, None if y is None else y * gain)
-        features = self.prior.features(z[None], height, width)
+        if held is None or sent is None:
+            held = self.nothing_held(height, width)
+            sent = torch.ones(held.z.shape[1:], dtype=torch.bool)
+        self._hyper_symbols(coder, held.z, sent, None if y is None else y * gain)
+        features = self.prior.features(held.z[None], height, width)
         mask = step_mask(len(inverse), height, width)
-        context = torch.zeros(1, *mask.shape, dtype=torch.int64)
-        y_hat = torch.zeros(mask.shape, dtype=torch.float32)
-        for chosen, (mean, index) in self._steps(features, context, mask):
+        here = sent.repeat_interleave(4, 0).repeat_interleave(4, 1)[:height, :width].expand(mask.shape)
+        # y_hat is a whole number of 2^-12 wherever it is small enough for the prior to see it unclamped: exact
+        context = torch.floor(held.y_hat * 2.0**BITS + 0.5).long().masked_fill_(here | ~mask, 0)[None]
+        for step, (mean, index) in self._steps(features, context, mask):
+            chosen = step & here
             table = ((index.long() + offset + STEPS // 2) >> 4).clamp(0, SCALE_COUNT - 1)[chosen]
             mean, scale = mean.long()[chosen], inverse.expand(mask.shape)[chosen]
             given = () if y is None else (whole((y[chosen] - mean / 2**BITS) * gain.expand(mask.shape)[chosen]),)
             symbols = torch.from_numpy(coder.code(self.scale_tables, table.numpy().astype(np.uint8), *given)).long()
             product = symbols * scale
             context[0][chosen] = mean + ((product + (1 << (INVERSE_BITS - BITS - 1))) >> (INVERSE_BITS - BITS))
-            y_hat[chosen] = (mean.double() / 2**BITS + product.double() / 2**INVERSE_BITS).float()
-        return y_hat
+            held.y_hat[chosen] = (mean.double() / 2**BITS + product.double() / 2**INVERSE_BITS).float()
+        return held.y_hat
 
-    def _hyper_symbols(self, coder: Coder, height: int, width: int, scaled: Tensor | None) -> Tensor:
-        shape = (len(self.medians), -(-height // 4), -(-width // 4))
-        index = np.broadcast_to(np.arange(shape[0], dtype=np.uint16)[:, None, None], shape)
+    def nothing_held(self, height: int, width: int) -> Held:
+        """What is known before a first frame of (height, width) latents: zeros."""
+        z = torch.zeros(len(self.medians), -(-height // 4), -(-width // 4), dtype=torch.int64)
+        return Held(z, torch.zeros(len(self.inverse[0]), height, width))
+
+    def _hyper_symbols(self, coder: Coder, z: Tensor, sent: Tensor, scaled: Tensor | None) -> None:
+        """Code z (Nz, h, w), where `sent`, into z."""
+        where = sent.numpy()
+        index = np.broadcast_to(np.arange(len(z), dtype=np.uint16)[:, None, None], z.shape)[:, where]
         given = ()
         if scaled is not None:
+            height, width = scaled.shape[1:]
             padded = F.pad(scaled, (0, -width % 4, 0, -height % 4))[None].contiguous(memory_format=torch.channels_last)
-            given = (whole(self.model.h_a(padded)[0].float() - self.medians[:, None, None]),)  # type: ignore[assignment]
-        return torch.from_numpy(coder.code(self.hyper_tables, index, *given))
+            symbols = whole(self.model.h_a(padded)[0].float() - self.medians[:, None, None])
+            given = (symbols[:, where],)  # type: ignore[assignment]
+        z[:, sent] = torch.from_numpy(coder.code(self.hyper_tables, index, *given)).long()
 
     def _steps(self, features: Tensor, context: Tensor, mask: Tensor) -> Any:
         mean, index = self.prior.step_1(features)

@@ -1,17 +1,21 @@
 """Pictures and clips of pictures to .vcm bytes and back.
 
     picture ─▶ tiles of 1024 px, each with a coder state of its own ─▶ one section a tile
-    clip    ─▶ the same a frame                                     ─▶ frames × tiles sections, timestamps in the header
+    clip    ─▶ the tiles of 64 px that changed (icm/codecs/clips.py) ─▶ one section a frame, timestamps in the header
+            ─▶ or every frame whole, as a picture (refresh=1)        ─▶ frames × tiles sections
 
 The transforms reach across the tiles' borders (icm/codecs/coding.py, `regions`), so tiles leave no seam.
-Header parameters, 3 bytes: quality·16 (little-endian, 2 bytes), log2 of the tile's side in pixels.
+Header parameters, 3 bytes: quality·16 (little-endian, 2 bytes), log2 of the tile's side in pixels. Of a clip of changed
+tiles, which has the feature bit of that name, an index follows (icm/codecs/clip_index.py).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import os
+import weakref
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import Any
@@ -19,16 +23,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from icm.bitstream import Header, OtherWeights, Stream, StreamError, Times, read, write
-from icm.codecs.coding import PictureCoder
+from icm.bitstream import CHANGED_TILES, Header, OtherWeights, Stream, StreamError, Times, read, write
+from icm.codecs.clips import REFRESH, ClipDecoder, ClipEncoder
+from icm.codecs.coding import GREY, PictureCoder, Window
 from icm.codecs.layers import STRIDE
 from icm.codecs.release import Release, shipped_with
 from icm.quality import HIGHEST, LOWEST, STEPS, to_code
 
 TILE = 1024
 DEFAULT_QUALITY = 30.0
-GREY = 128
-Window = tuple[int, int, int, int]  # top, bottom, left, right; ends exclusive
 
 
 @functools.lru_cache(maxsize=4)
@@ -41,20 +44,25 @@ class PictureCodec:
     """`sa-icm-s` or `lic-s`: encode, decode, and the same for clips.
 
     quality: 1…100 in sixteenths. weights: a name or a path (default: those of the name). tile: pixels, 2^n from 64.
+    refresh: of clips, a whole frame at least every so many frames, changed tiles between; 1: every frame whole.
     """
 
     suffix = ".vcm"
     quality_range = (LOWEST, HIGHEST, 1 / STEPS)
 
     def __init__(
-        self, name: str, quality: float | None = None, weights: str | os.PathLike[str] | None = None, tile: int = TILE
-    ) -> None:
+        self, name: str, quality: float | None = None, weights: str | os.PathLike[str] | None = None, tile: int = TILE,
+        refresh: int = REFRESH,
+    ) -> None:  # fmt: skip
         self.name, self.quality = name, DEFAULT_QUALITY if quality is None else float(quality)
         self.code = to_code(self.quality)
         self.quality = self.code / STEPS  # what the stream will say
         if tile < 64 or tile & (tile - 1) or tile > 32768:
             raise ValueError(f"a tile's side is a power of two from 64 to 32768, not {tile}")
-        self.tile = tile
+        if refresh < 1:
+            raise ValueError(f"a clip is refreshed every 1 or more frames, not {refresh}")
+        self.tile, self.refresh = tile, refresh
+        self._clips: weakref.WeakKeyDictionary[Stream, ClipDecoder] = weakref.WeakKeyDictionary()
         self.weights, self.named = str(weights or name), weights is not None
         self.coder = coder_of(self.weights)
 
@@ -72,6 +80,7 @@ class PictureCodec:
         """
         sections: list[bytes] = []
         ticks: list[int] = []
+        changes: ClipEncoder | None = None
         size: tuple[int, int] | None = None
         for frame, tick in frames:
             check(frame)
@@ -82,11 +91,22 @@ class PictureCodec:
                     f"frame {len(ticks)} is {frame.shape[1]}x{frame.shape[0]}, the first was {size[1]}x{size[0]}; "
                     "cut the clip there"
                 )
-            sections += self._tiles(frame)
+            if self.refresh == 1:
+                sections += self._tiles(frame)
+            else:
+                changes = changes or ClipEncoder(self.coder, self.code, *size, self.tile, self.refresh)
+                changes.add(frame)
             ticks.append(int(tick))
         if size is None:
             raise ValueError("the clip has no frames")
-        return write(self._header("clip", *size, Times.of(ticks, base), colour), sections)
+        header = self._header("clip", *size, Times.of(ticks, base), colour)
+        if changes is None:
+            return write(header, sections)
+        header = dataclasses.replace(
+            header, parameters=changes.finish(), features=header.features | CHANGED_TILES,
+            memory=header.memory + memory_held(*size, self.tile, self.coder),
+        )  # fmt: skip
+        return write(header, changes.sections)
 
     def _header(self, kind: str, height: int, width: int, times: Times | None = None, colour: str = "srgb") -> Header:
         parameters = self.code.to_bytes(2, "little") + bytes([self.tile.bit_length() - 1])
@@ -132,6 +152,8 @@ class PictureCodec:
         the coder) pixels further, as far as synthesis looks: there, pixels were computed without the damaged tile.
         Outside both, every pixel is that of the intact file.
         """
+        if stream.header.features & CHANGED_TILES:
+            return self._clip(stream).frame(stream, frame, strict)
         coder, code, tile = self._parameters(stream)
         height, width = stream.header.height, stream.header.width
         rows, cols = -(-height // STRIDE), -(-width // STRIDE)
@@ -164,6 +186,10 @@ class PictureCodec:
             problems = stream.verify()
             if problems:
                 return problems
+            if stream.header.features & CHANGED_TILES:
+                clip = self._clip(stream)
+                found = (clip.step(stream, i) for i in range(stream.header.frames))
+                return list(dict.fromkeys(str(problem) for problem in found if problem))
             coder, code, tile = self._parameters(stream)
             windows = tiles(-(-stream.header.height // STRIDE), -(-stream.header.width // STRIDE), tile)
             if len(windows) * stream.header.frames != len(stream):
@@ -176,6 +202,12 @@ class PictureCodec:
                     problems.append(f"section {i}: {error}")
             return problems
 
+    def _clip(self, stream: Stream) -> ClipDecoder:
+        """What stands where it was left in this stream."""
+        if stream not in self._clips:
+            self._clips[stream] = ClipDecoder(stream, self._parameters(stream)[0])
+        return self._clips[stream]
+
     def _parameters(self, stream: Stream) -> tuple[PictureCoder, int, int]:
         """(coder, quality code, tile side) for a stream. Unless weights were named, any shipped ones may serve."""
         header = stream.header
@@ -187,7 +219,9 @@ class PictureCodec:
                 f"made with weights {header.weights.hex()} of {header.model}, "
                 f"but {self.weights} is {coder.release.short_hash.hex()}; name the right weights with --weights"
             )
-        if header.kind not in ("picture", "clip") or len(header.parameters) != 3:
+        changed = header.kind == "clip" and bool(header.features & CHANGED_TILES)
+        fits = len(header.parameters) > 4 if changed else len(header.parameters) == 3
+        if header.kind not in ("picture", "clip") or not fits:
             raise StreamError(
                 f"damaged: a {header.kind} with {len(header.parameters)} bytes of parameters is none of {self.name}"
             )
@@ -195,6 +229,7 @@ class PictureCodec:
         if not LOWEST * STEPS <= code <= HIGHEST * STEPS or not 6 <= log_tile <= 15:
             raise StreamError(f"damaged: quality code {code} or tile 2^{log_tile} is out of range")
         needed = decode_memory(header.height, header.width, 1 << log_tile, coder)
+        needed += memory_held(header.height, header.width, 1 << log_tile, coder) if changed else 0
         if needed > header.memory:
             raise StreamError(f"damaged: declares {header.memory} bytes of decode memory where {needed} are needed")
         return coder, code, 1 << log_tile
@@ -220,6 +255,14 @@ def decode_memory(height: int, width: int, tile: int, coder: PictureCoder) -> in
     synthesis = 4 * min(pixels, side * side) * max(8 * a // 16, 8 * b // 64)
     prior = 8 * min(pixels, tile * tile) * (4 * settings["latent"] + 4 * settings["prior_width"]) // STRIDE**2
     return 3 * height * width + 4 * settings["latent"] * math.ceil(height * width / 256) + max(synthesis, prior)
+
+
+def memory_held(height: int, width: int, tile: int, coder: PictureCoder) -> int:
+    """What a clip of changed tiles needs beyond that: z, a second picture, the latents around what is coded."""
+    settings = coder.model.settings
+    z = 8 * settings["hyper"] * (height // 64 + 1) * (width // 64 + 1)
+    beside = 4 * (tile + 64) * 64 * 8 * (4 * settings["latent"] + 4 * settings["prior_width"]) // STRIDE**2
+    return z + 3 * height * width + beside
 
 
 def check(picture: np.ndarray) -> None:

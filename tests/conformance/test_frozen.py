@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from icm.bitstream import StreamError, read
+from icm.bitstream import CHANGED_TILES, StreamError, read
+from icm.codecs.clips import ClipDecoder
 from icm.codecs.picture import PictureCodec, tiles
+from tests.icm.codecs.test_clips import coded
 from tests.icm.conftest import picture, tiny_network
 
 HERE = Path(__file__).parent
@@ -25,9 +27,15 @@ SIZES = [(1, 1), (1, 50), (63, 64), (64, 65), (65, 63), (17, 31), (3, 900), (128
 
 
 def symbols(path: Path) -> str:
-    """SHA-256 over y_hat of every section, as float32 bytes."""
+    """SHA-256 over y_hat of every section (of changed tiles: of every frame), as float32 bytes."""
     digest = hashlib.sha256()
     with read(path) as stream:
+        if stream.header.features & CHANGED_TILES:
+            clip = ClipDecoder(stream, PictureCodec("sa-icm-s", weights=WEIGHTS).coder)
+            for i in range(stream.header.frames):
+                assert clip.step(stream, i) is None
+                digest.update(clip.held.y_hat.numpy().astype("<f4").tobytes())
+            return digest.hexdigest()
         coder, code, tile = PictureCodec("sa-icm-s", weights=WEIGHTS)._parameters(stream)
         windows = tiles(-(-stream.header.height // 16), -(-stream.header.width // 16), tile)
         for i in range(len(stream)):
@@ -35,6 +43,15 @@ def symbols(path: Path) -> str:
             y_hat = coder.decode_tile(stream.section(i), r1 - r0, c1 - c0, code)
             digest.update(y_hat.numpy().astype("<f4").tobytes())
     return digest.hexdigest()
+
+
+def changed() -> bytes:
+    """A clip of changed tiles, in areas of 128 pixels, with two key frames and one frame that sends nothing."""
+    codec = PictureCodec("sa-icm-s", 45, weights=WEIGHTS, tile=128, refresh=4)
+    frames = [picture(150, 200, 40) for _ in range(7)]
+    for i, frame in enumerate(frames):
+        frame[60:90, 12 * (i - i // 3) : 12 * (i - i // 3) + 40] = 250
+    return coded(codec, frames)
 
 
 def freeze() -> None:
@@ -47,10 +64,11 @@ def freeze() -> None:
     for i, (height, width) in enumerate(SIZES):
         codec = PictureCodec("sa-icm-s", (1, 33.25, 60, 100)[i % 4], weights=WEIGHTS)
         made[f"{height}x{width}.vcm"] = codec.encode(picture(height, width, i))
-    tiled = PictureCodec("sa-icm-s", 50, weights=WEIGHTS, tile=64)
+    tiled = PictureCodec("sa-icm-s", 50, weights=WEIGHTS, tile=64, refresh=1)
     made["tiles.vcm"] = tiled.encode(picture(130, 190, 20))
     frames = [(picture(40, 56, 30 + i), 3 * i + (i > 2)) for i in range(5)]
     made["clip.vcm"] = tiled.encode_clip(frames, Fraction(1, 90))
+    made["changed.vcm"] = changed()
     cut, flipped = bytearray(made["tiles.vcm"]), bytearray(made["64x65.vcm"])
     flipped[-20] ^= 8
     made |= {"damaged-cut.vcm": bytes(cut[:-9]), "damaged-flip.vcm": bytes(flipped), "damaged-none.vcm": b"VCM"}

@@ -89,7 +89,7 @@ def test_analysis_in_regions_is_the_whole(tiny_weights: Path) -> None:
 
 
 def test_clip_any_frame_alone(tiny_weights: Path) -> None:
-    codec = PictureCodec("sa-icm-s", 40, weights=tiny_weights)
+    codec = PictureCodec("sa-icm-s", 40, weights=tiny_weights, refresh=1)  # others: test_clips.py
     frames = [picture(48, 80, seed) for seed in range(6)]
     ticks = [0, 3, 6, 10, 13, 16]
     data = codec.encode_clip(zip(frames, ticks, strict=True), Fraction(1, 100))
