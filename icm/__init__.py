@@ -70,7 +70,7 @@ def build(arch: str, weights: Any = None, **settings: Any) -> Any:
 
 def describe(header: Any) -> dict[str, Any]:
     """What the codec's own bytes of a header say, without loading a network. {} where the codec is not ours."""
-    from icm.bitstream import CHANGED_TILES
+    from icm.bitstream import CHANGED_TILES, QUALITY_MAP
 
     if header.model in CODECS and header.features & CHANGED_TILES:
         from icm.codecs import clip_index
@@ -78,9 +78,21 @@ def describe(header: Any) -> dict[str, Any]:
         return clip_index.describe(header)
     if header.model in CODECS and header.same_build and len(header.parameters) >= 2:
         return {"tile_px": 1 << min(header.parameters[0], 15), "guard_bits": header.parameters[1]}
-    if header.model not in CODECS or len(header.parameters) != 3:
+    mapped = bool(header.features & QUALITY_MAP)
+    if header.model not in CODECS or len(header.parameters) != 3 + 2 * mapped:
         return {}
-    return {
+    facts = {
         "quality": int.from_bytes(header.parameters[:2], "little") / 16,
         "tile_px": 1 << min(header.parameters[2], 15),
     }
+    if mapped:
+        facts |= {"roi_cell_px": 1 << min(header.parameters[3], 15), "roi_step": header.parameters[4]}
+    return facts
+
+
+def section_names(header: Any) -> list[str]:
+    """What each section of a clip of changed tiles holds; [] where sections need no names."""
+    facts = describe(header)
+    tiles, keys = facts.get("tiles_a_frame"), set(facts.get("key_frames", []))
+    sent = enumerate(facts.get("tiles_sent", []))
+    return [f"frame {i}: {'key frame' if i in keys else f'{count} of {tiles} tiles'}" for i, count in sent]

@@ -68,7 +68,7 @@ class Roi:
 
 @dataclass(frozen=True)
 class QualityMap:
-    """A picture's map: how it is read, and the depths of its cells. ValueError for depths outside 0 … 7."""
+    """A map that an encoder knows: how it is read, and the depths of its cells. ValueError for depths outside 0 … 7."""
 
     roi: Roi
     depths: np.ndarray
@@ -88,10 +88,18 @@ class QualityMap:
         """Whether it has the cells of a picture of this size."""
         return self.depths.shape == grid(height, width, self.roi.cell)
 
-    def window(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
-        """Depths of the cells of a tile; its window in latents, begun at a multiple of the cell."""
+    def window(self, top: int, bottom: int, left: int, right: int) -> QualityMap:
+        """The map of a tile, whose window is given in latents and begins at a multiple of the cell."""
         side = self.roi.cell // STRIDE
-        return self.depths[top // side : -(-bottom // side), left // side : -(-right // side)]
+        return QualityMap(self.roi, self.depths[top // side : -(-bottom // side), left // side : -(-right // side)])
+
+    def codes(self, code: int) -> list[int]:
+        """As those of `roi`."""
+        return self.roi.codes(code)
+
+    def walk(self, coder: Any, height: int, width: int) -> np.ndarray:
+        """As that of `roi`, which decodes what this codes."""
+        return self.roi.walk(coder, height, width, self.depths)
 
 
 def grid(height: int, width: int, cell: int) -> tuple[int, int]:
@@ -166,17 +174,24 @@ def cell_means(values: np.ndarray, cell: int) -> np.ndarray:
 
 
 def saliency(picture: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 → (H, W) float32, 0 … 1: what the spectrum of its own picture does not expect.
+    """(H, W, 3) uint8 → (H, W) float32, 0 … 1: colours unlike those around them, weighed down towards the borders.
 
-    Spectral residual (Hou and Zhang, CVPR 2007) at 64 pixels a side, blurred. A few milliseconds; knows no objects.
+    Differences from four blurs in CIELAB (centre and surround, after Itti, Koch and Niebur, PAMI 1998) at 160 pixels a
+    side: a few milliseconds. It knows no objects: on the 100 labelled training pictures of coco128, of a cell of 32
+    pixels on an object and one off it, it rates the first higher in 77 % (the position alone does in 73 %, the spectral
+    residual in 71 %).
     """
     import cv2
 
-    grey = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY).astype(np.float32)
-    spectrum = np.fft.fft2(cv2.resize(grey, (64, 64), interpolation=cv2.INTER_AREA))
-    log_amplitude = np.log(np.abs(spectrum) + 1e-8).astype(np.float32)
-    residual = log_amplitude - cv2.blur(log_amplitude, (3, 3), borderType=cv2.BORDER_REFLECT_101)
-    found = np.abs(np.fft.ifft2(np.exp(residual + 1j * np.angle(spectrum)))) ** 2
-    found = cv2.GaussianBlur(found.astype(np.float32), (0, 0), 2.5)
-    found = cv2.resize(found, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    return (found - found.min()) / max(float(np.ptp(found)), 1e-12)
+    height, width = picture.shape[:2]
+    scale = min(1.0, 160 / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    small = cv2.resize(np.ascontiguousarray(picture), size, interpolation=cv2.INTER_AREA)
+    lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32)
+    contrast = np.zeros(lab.shape[:2], np.float32)
+    for sigma in (4, 8, 16, 32):
+        contrast += np.linalg.norm(lab - cv2.GaussianBlur(lab, (0, 0), sigma), axis=2)
+    y, x = (np.linspace(-0.5, 0.5, side, dtype=np.float32) / 0.3 for side in contrast.shape)
+    centre = np.exp(-(y[:, None] ** 2 + x[None] ** 2) / 2)
+    found = cv2.resize(contrast * (0.3 + centre), (width, height), interpolation=cv2.INTER_LINEAR)
+    return found / max(float(found.max()), 1e-6)

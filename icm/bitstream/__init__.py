@@ -2,7 +2,7 @@
 
 from .coder import Decoder, Encoder
 from .errors import Damaged, Desynchronised, LimitExceeded, NotVcm, OtherWeights, StreamError, Truncated, Unsupported
-from .header import CHANGED_TILES, FEATURES, KINDS, SAME_BUILD, Header
+from .header import CHANGED_TILES, FEATURES, KINDS, QUALITY_MAP, SAME_BUILD, Header
 from .limits import Limits
 from .reader import Stream, read
 from .tables import Tables
@@ -13,6 +13,7 @@ __all__ = [
     "CHANGED_TILES",
     "FEATURES",
     "KINDS",
+    "QUALITY_MAP",
     "SAME_BUILD",
     "Damaged",
     "Decoder",

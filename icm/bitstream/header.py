@@ -21,7 +21,8 @@ WEIGHTS_BYTES = 8
 # Feature bits: an even one is required (a reader that does not know it refuses the file), an odd one is optional.
 SAME_BUILD = 1 << 1  # symbols depend on floats: decodes surely only on the build that encoded it
 CHANGED_TILES = 1 << 2  # a section of a clip holds only what changed since the frame before (icm/codecs/clips.md)
-FEATURES = {1: "same-build", 2: "changed tiles"}
+QUALITY_MAP = 1 << 4  # cells of a picture have qualities of their own, coded before its symbols (icm/quality_map.py)
+FEATURES = {1: "same-build", 2: "changed tiles", 4: "quality map"}
 FEATURE_BITS = 63
 
 _HAS_FEATURES, _HAS_COUNT, _HAS_TIMES, _HAS_COLOUR, _RESERVED = 8, 16, 32, 64, 128

@@ -21,6 +21,7 @@ from icm.codecs.layers import STRIDE
 from icm.codecs.release import Release
 from icm.prior.dual import BITS, step_mask
 from icm.quality import INVERSE_BITS, SCALE_COUNT, STEPS, interpolate, to_code
+from icm.quality_map import QualityMap, Roi
 
 GREY = 128  # of pixels that are lost
 Window = tuple[int, int, int, int]  # top, bottom, left, right; ends exclusive
@@ -118,14 +119,15 @@ class PictureCoder:
     @on_its_own
     def walk(
         self, coder: Coder, height: int, width: int, code: int, y: Tensor | None = None,
-        held: Held | None = None, sent: Tensor | None = None,
+        held: Held | None = None, sent: Tensor | None = None, roi: Roi | QualityMap | None = None,
     ) -> Tensor:  # fmt: skip
         """The symbols of one tile → y_hat (M, height, width) float32. y: the latent, which the encoder alone knows.
 
+        roi: where cells have qualities of their own, how their map is read; at the encoder, the map of the tile.
         held, sent: of a frame that sends only some of its positions of z, what is known of the others: `held` is
         changed in place where `sent`, bool (ceil(h/4), ceil(w/4)), is True, and is context elsewhere.
         """
-        inverse, offset = interpolate(self.inverse, code)[:, None, None], interpolate(self.offset, code)[:, None, None]
+        inverse, offset = self._gains(coder, height, width, code, roi)
         gain = 2.0**INVERSE_BITS / inverse.float()
         if held is None or sent is None:
             held = self.nothing_held(height, width)
@@ -164,22 +166,31 @@ class PictureCoder:
             given = (symbols[:, where],)  # type: ignore[assignment]
         z[:, sent] = torch.from_numpy(coder.code(self.hyper_tables, index, *given)).long()
 
+    def _gains(self, coder: Coder, height: int, width: int, code: int, roi: Roi | QualityMap | None) -> Any:
+        """(inverse, offset) of each latent, int64 (M, 1, 1); with a map, coded first, (M, height, width)."""
+        if roi is None:
+            return [interpolate(table, code)[:, None, None] for table in (self.inverse, self.offset)]
+        depths = torch.from_numpy(roi.walk(coder, height, width))
+        return [torch.stack([interpolate(table, at) for at in roi.codes(code)], 1)[:, depths]
+                for table in (self.inverse, self.offset)]  # fmt: skip
+
     def _steps(self, features: Tensor, context: Tensor, mask: Tensor) -> Any:
         mean, index = self.prior.step_1(features)
         yield mask, (mean[0], index[0])
         mean, index = self.prior.step_2(features, context)
         yield ~mask, (mean[0], index[0])
 
-    def encode_tile(self, y: Tensor, code: int) -> tuple[bytes, Tensor]:
-        """(payload, y_hat) of one tile's latent (M, h, w). ValueError where it is not finite or beyond int32."""
+    def encode_tile(self, y: Tensor, code: int, roi: QualityMap | None = None) -> tuple[bytes, Tensor]:
+        """(payload, y_hat) of one tile's latent (M, h, w), its map of qualities in the payload. ValueError where the
+        latent is not finite or beyond int32."""
         encoder = Encoder()
-        y_hat = self.walk(encoder, y.shape[1], y.shape[2], code, y)
+        y_hat = self.walk(encoder, y.shape[1], y.shape[2], code, y, roi=roi)
         return encoder.finish(), y_hat
 
-    def decode_tile(self, payload: bytes, height: int, width: int, code: int) -> Tensor:
+    def decode_tile(self, payload: bytes, height: int, width: int, code: int, roi: Roi | None = None) -> Tensor:
         """y_hat; StreamError (Desynchronised) where the payload is not what an encoder with these weights wrote."""
         decoder = Decoder(payload)
-        y_hat = self.walk(decoder, height, width, code)
+        y_hat = self.walk(decoder, height, width, code, roi=roi)
         decoder.finish()
         return y_hat
 

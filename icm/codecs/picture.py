@@ -6,7 +6,9 @@
 
 The transforms reach across the tiles' borders (icm/codecs/coding.py, `regions`), so tiles leave no seam.
 Header parameters, 3 bytes: quality·16 (little-endian, 2 bytes), log2 of the tile's side in pixels. Of a clip of changed
-tiles, which has the feature bit of that name, an index follows (icm/codecs/clip_index.py).
+tiles, which has the feature bit of that name, an index follows (icm/codecs/clip_index.py). Of a picture with a map of
+qualities, which has that bit, two bytes follow: log2 of the map's cells, its step; each tile's payload begins with its
+part of the map (icm/quality_map.py).
 """
 
 from __future__ import annotations
@@ -23,12 +25,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from icm.bitstream import CHANGED_TILES, Header, OtherWeights, Stream, StreamError, Times, read, write
+from icm.bitstream import CHANGED_TILES, QUALITY_MAP, Header, OtherWeights, Stream, StreamError, Times, read, write
 from icm.codecs.clips import REFRESH, ClipDecoder, ClipEncoder
 from icm.codecs.coding import GREY, PictureCoder, Window
 from icm.codecs.layers import STRIDE
 from icm.codecs.release import Release, shipped_with
 from icm.quality import HIGHEST, LOWEST, STEPS, to_code
+from icm.quality_map import QualityMap, Roi
 
 TILE = 1024
 DEFAULT_QUALITY = 30.0
@@ -48,6 +51,7 @@ class PictureCodec:
     """
 
     suffix = ".vcm"
+    takes_roi = True
     quality_range = (LOWEST, HIGHEST, 1 / STEPS)
 
     def __init__(
@@ -67,11 +71,24 @@ class PictureCodec:
         self.coder = coder_of(self.weights)
 
     # --- encoding ---------------------------------------------------------------------------------------------------
-    def encode(self, picture: np.ndarray) -> bytes:
-        """(H, W, 3) uint8 RGB of 1×1 or more → a whole .vcm file."""
+    def encode(self, picture: np.ndarray, roi: QualityMap | None = None) -> bytes:
+        """(H, W, 3) uint8 RGB of 1×1 or more → a whole .vcm file. roi: qualities of its cells, below that of the codec.
+
+        A map that changes nothing leaves no trace. ValueError for one of another size.
+        """
         check(picture)
         height, width = picture.shape[:2]
-        return write(self._header("picture", height, width), self._tiles(picture))
+        if roi is not None and not roi.fits(height, width):
+            cells = f"{roi.depths.shape[0]}x{roi.depths.shape[1]} cells of {roi.roi.cell} pixels"
+            raise ValueError(f"a map of {cells} does not fit a picture of {width}x{height}")
+        header = self._header("picture", height, width)
+        if roi is None or roi.flat:
+            return write(header, self._tiles(picture))
+        header = dataclasses.replace(
+            header, parameters=header.parameters + roi.roi.to_bytes(), features=header.features | QUALITY_MAP,
+            memory=header.memory + memory_of_map(height, width, self.tile, self.coder),
+        )  # fmt: skip
+        return write(header, self._tiles(picture, roi))
 
     def encode_clip(self, frames: Iterable[tuple[np.ndarray, int]], base: Fraction, colour: str = "srgb") -> bytes:
         """(frame, presentation tick) in order, all of one size; base: seconds a tick. Only payloads stay in memory.
@@ -113,10 +130,11 @@ class PictureCodec:
         memory = decode_memory(height, width, self.tile, self.coder)
         return Header(kind, width, height, self.name, self.coder.release.short_hash, parameters, memory, times, colour)
 
-    def _tiles(self, picture: np.ndarray) -> list[bytes]:
+    def _tiles(self, picture: np.ndarray, roi: QualityMap | None = None) -> list[bytes]:
         y = self.coder.analyse(picture, self.code)
         windows = tiles(y.shape[1], y.shape[2], self.tile)
-        return [self.coder.encode_tile(y[:, r0:r1, c0:c1], self.code)[0] for r0, r1, c0, c1 in windows]
+        return [self.coder.encode_tile(y[:, r0:r1, c0:c1], self.code, roi and roi.window(r0, r1, c0, c1))[0]
+                for r0, r1, c0, c1 in windows]  # fmt: skip
 
     # --- decoding ---------------------------------------------------------------------------------------------------
     def decode(self, data: Any) -> np.ndarray:
@@ -154,7 +172,7 @@ class PictureCodec:
         """
         if stream.header.features & CHANGED_TILES:
             return self._clip(stream).frame(stream, frame, strict)
-        coder, code, tile = self._parameters(stream)
+        coder, code, tile, roi = self._parameters(stream)
         height, width = stream.header.height, stream.header.width
         rows, cols = -(-height // STRIDE), -(-width // STRIDE)
         windows = tiles(rows, cols, tile)
@@ -167,7 +185,7 @@ class PictureCodec:
         for i, (r0, r1, c0, c1) in enumerate(windows):
             try:
                 payload = stream.section(frame * len(windows) + i)
-                y_hat[:, r0:r1, c0:c1] = coder.decode_tile(payload, r1 - r0, c1 - c0, code)
+                y_hat[:, r0:r1, c0:c1] = coder.decode_tile(payload, r1 - r0, c1 - c0, code, roi)
             except StreamError as error:
                 if strict:
                     raise
@@ -190,14 +208,14 @@ class PictureCodec:
                 clip = self._clip(stream)
                 found = (clip.step(stream, i) for i in range(stream.header.frames))
                 return list(dict.fromkeys(str(problem) for problem in found if problem))
-            coder, code, tile = self._parameters(stream)
+            coder, code, tile, roi = self._parameters(stream)
             windows = tiles(-(-stream.header.height // STRIDE), -(-stream.header.width // STRIDE), tile)
             if len(windows) * stream.header.frames != len(stream):
                 return [f"damaged: {len(stream)} sections for {stream.header.frames} frames of {len(windows)} tiles"]
             for i in range(len(stream)):
                 r0, r1, c0, c1 = windows[i % len(windows)]
                 try:
-                    coder.decode_tile(stream.section(i), r1 - r0, c1 - c0, code)
+                    coder.decode_tile(stream.section(i), r1 - r0, c1 - c0, code, roi)
                 except StreamError as error:
                     problems.append(f"section {i}: {error}")
             return problems
@@ -208,8 +226,9 @@ class PictureCodec:
             self._clips[stream] = ClipDecoder(stream, self._parameters(stream)[0])
         return self._clips[stream]
 
-    def _parameters(self, stream: Stream) -> tuple[PictureCoder, int, int]:
-        """(coder, quality code, tile side) for a stream. Unless weights were named, any shipped ones may serve."""
+    def _parameters(self, stream: Stream) -> tuple[PictureCoder, int, int, Roi | None]:
+        """(coder, quality code, tile side, how maps of qualities are read) for a stream. Unless weights were named, any
+        shipped ones may serve."""
         header = stream.header
         coder = self.coder
         if header.weights != coder.release.short_hash and not self.named and (path := shipped_with(header.weights)):
@@ -220,7 +239,8 @@ class PictureCodec:
                 f"but {self.weights} is {coder.release.short_hash.hex()}; name the right weights with --weights"
             )
         changed = header.kind == "clip" and bool(header.features & CHANGED_TILES)
-        fits = len(header.parameters) > 4 if changed else len(header.parameters) == 3
+        mapped = bool(header.features & QUALITY_MAP)
+        fits = len(header.parameters) > 4 and not mapped if changed else len(header.parameters) == 3 + 2 * mapped
         if header.kind not in ("picture", "clip") or not fits:
             raise StreamError(
                 f"damaged: a {header.kind} with {len(header.parameters)} bytes of parameters is none of {self.name}"
@@ -230,9 +250,10 @@ class PictureCodec:
             raise StreamError(f"damaged: quality code {code} or tile 2^{log_tile} is out of range")
         needed = decode_memory(header.height, header.width, 1 << log_tile, coder)
         needed += memory_held(header.height, header.width, 1 << log_tile, coder) if changed else 0
+        needed += memory_of_map(header.height, header.width, 1 << log_tile, coder) if mapped else 0
         if needed > header.memory:
             raise StreamError(f"damaged: declares {header.memory} bytes of decode memory where {needed} are needed")
-        return coder, code, 1 << log_tile
+        return coder, code, 1 << log_tile, Roi.from_bytes(header.parameters[3:]) if mapped else None
 
 
 def tiles(rows: int, cols: int, tile: int) -> list[Window]:
@@ -263,6 +284,12 @@ def memory_held(height: int, width: int, tile: int, coder: PictureCoder) -> int:
     z = 8 * settings["hyper"] * (height // 64 + 1) * (width // 64 + 1)
     beside = 4 * (tile + 64) * 64 * 8 * (4 * settings["latent"] + 4 * settings["prior_width"]) // STRIDE**2
     return z + 3 * height * width + beside
+
+
+def memory_of_map(height: int, width: int, tile: int, coder: PictureCoder) -> int:
+    """What a map of qualities needs beyond that: gains of every latent of a tile."""
+    pixels = min((height + 15) * (width + 15), tile * tile)
+    return 32 * pixels * int(coder.model.settings["latent"]) // STRIDE**2
 
 
 def check(picture: np.ndarray) -> None:
