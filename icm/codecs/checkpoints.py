@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -28,8 +28,13 @@ def state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         found = found["state_dict"]
     if not isinstance(found, dict) or not found or not all(isinstance(t, Tensor) for t in found.values()):
         raise ValueError(f"{path}: is no checkpoint of a network: it holds something else than named tensors")
-    named = {str(name).removeprefix("module."): tensor for name, tensor in found.items()}
-    return {_present(name): t for name, t in named.items() if not name.endswith(TABLES)}
+    return named(found)
+
+
+def named(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What `state_dict` says, of tensors that are already at hand."""
+    plain = {str(name).removeprefix("module."): tensor for name, tensor in found.items()}
+    return {_present(name): tensor for name, tensor in plain.items() if not name.endswith(TABLES)}
 
 
 def _present(name: str) -> str:

@@ -48,6 +48,14 @@ class Tcm(CompressionModel):
         self.quality = 0.0  # the name of the rate point in tables and plots
         self._coding: Any = None
 
+    @classmethod
+    def from_state_dict(cls, state_dict: dict[str, Tensor]) -> Tcm:
+        """The network of a state dict, the authors' or ours, sizes read off its shapes. ValueError: of another one."""
+        from icm.codecs import checkpoints
+        from icm.codecs.tcm.published import from_tensors
+
+        return from_tensors(checkpoints.named(state_dict), "this state dict")
+
     def forward(self, x: Tensor) -> dict[str, Any]:  # type: ignore[override]
         height, width = x.shape[-2:]
         y = self.g_a(pad(x, MULTIPLE))

@@ -25,13 +25,19 @@ def read_tcm(path: str | os.PathLike[str], quality: float = 0.0) -> Tcm:
 
     ValueError, one line, where the file is no checkpoint of LIC-TCM.
     """
-    state = {_ours(name): tensor for name, tensor in checkpoints.state_dict(path).items()}
+    network = from_tensors(checkpoints.state_dict(path), path)
+    network.quality = float(quality)
+    return network
+
+
+def from_tensors(tensors: dict[str, Tensor], path: Any) -> Tcm:
+    """The same from tensors by their names, the authors' or ours. path: what errors speak of."""
+    state = {_ours(name): tensor for name, tensor in tensors.items()}
     try:
         network = Tcm(**settings_of(state))
     except (KeyError, IndexError, ValueError, ZeroDivisionError):
         raise ValueError(f"{path}: is no checkpoint of LIC-TCM: its tensors have other names or shapes") from None
     checkpoints.fill(network, state, path, CONSTANTS)
-    network.quality = float(quality)
     return network.eval()
 
 
