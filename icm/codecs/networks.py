@@ -31,7 +31,8 @@ ARCHITECTURES = {
         "icm.codecs.tcm.published:read_tcm",
     ),
     "segpic": Architecture(
-        "icm.codecs.segpic.model:SegPIC", "icm.codecs.segpic.network:Transforms", "icm.codecs.segpic.coding:SegpicCoder"
+        "icm.codecs.segpic.model:SegPIC", "icm.codecs.segpic.network:Transforms",
+        "icm.codecs.segpic.coding:SegpicCoder", "icm.codecs.segpic.published:read_segpic",
     ),
     "groups": Architecture(
         "icm.codecs.groups.network:GroupsNet", "icm.codecs.groups.transforms:Transforms",

@@ -43,7 +43,16 @@ class SegPIC(CompressionModel):
         for name, count in channels.items():
             self.add_module(f"entropy_bottleneck_{name}", EntropyBottleneck(count))
         self.gaussian_conditional = GaussianConditional(scale_table().float().tolist(), scale_bound=SCALE_LOWEST)
+        self.quality = 0.0  # the name of the rate point, see Release.of_floats
         self._coding: Any = None
+
+    @classmethod
+    def from_state_dict(cls, state_dict: dict[str, Tensor]) -> SegPIC:
+        """The network of a state dict, the authors' or ours, sizes read off the shapes. ValueError: of another one."""
+        from icm.codecs import checkpoints
+        from icm.codecs.segpic.published import from_tensors
+
+        return from_tensors(checkpoints.named(state_dict), "this state dict")
 
     def bottleneck(self, name: str) -> EntropyBottleneck:
         """The factorised density of "z", "p4" or "p16"."""
@@ -90,7 +99,7 @@ class SegPIC(CompressionModel):
         tables = {"scales": gaussian(scale_table().tolist()), "hyper": hyper_tables(self.bottleneck("z"))}
         if self.settings["rat"]:
             tables |= {name: hyper_tables(self.bottleneck(name)) for name in ("p4", "p16")}
-        return Release.of_floats(self, "segpic", tables)
+        return Release.of_floats(self, "segpic", tables, self.quality)
 
     def export(self, path: str | os.PathLike[str]) -> None:
         """Write weights that `icm.build`, `vcm encode` and further training read."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from icm.codecs.charm import Charm
@@ -74,6 +75,10 @@ class Network(nn.Module):
         self.h_a = _stack(
             conv(latent, latent), conv(latent, a), conv(a, b, stride=2), conv(b, c), conv(c, width, stride=2)
         )
+        with torch.no_grad():
+            # z must start with a spread of about one quantiser step: narrower, all of it rounds to zero, and a side
+            # channel that says nothing is slow to learn to.
+            self.h_a[-1].weight.mul_(16)  # type: ignore[operator]
         self.h_mean, self.h_scale = (
             _stack(conv(width, width), shuffle_up(width, c), conv(c, b), shuffle_up(b, a), conv(a, latent))
             for _ in range(2)

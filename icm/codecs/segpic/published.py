@@ -5,16 +5,19 @@ Each block of their transforms is listed twice (as basic_E or basic_D, and insid
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-_DROPPED = re.compile(
-    r"basic_[ED]\.|gaussian_conditional\.|.*(_reparam\.|relative_position_index$|\.target$|lower_bound|\._offset$"
-    r"|\._quantized_cdf$|\._cdf_length$)"
-)
+from icm.codecs import checkpoints
+from icm.codecs.segpic.model import SegPIC
+
+_TWICE = re.compile(r"basic_[ED]\.")
+_OURS = ("net.", "entropy_bottleneck_p4.", "entropy_bottleneck_p16.")
+CONSTANTS = (".pedestal", ".bound", ".target", ".scale_table", ".scale_bound", "relative_position_index")
 _ATTENTION = [
     (r"\.conv_b\.0\.attn\.relative_position_bias_table", ".gate.0.bias"),
     (r"\.conv_b\.0\.attn\.qkv", ".gate.0.qkv"),
@@ -29,7 +32,6 @@ _RAT = [
     (r"\.k_sp_gen\.", ".kernels."), (r"\.k_ch_gen\.", ".attention."), (r"\.conv_out\.", ".leave."),
     (r"\.conv\.", ".enter."),
 ]  # fmt: skip
-_BOTTLENECK = [(r"\._matrix", ".matrices."), (r"\._bias", ".biases."), (r"\._factor", ".factors.")]
 
 # Their first name → ours, and what changes behind it.
 _PARTS: dict[str, tuple[str, list[tuple[str, str]]]] = {
@@ -52,52 +54,61 @@ _PARTS: dict[str, tuple[str, list[tuple[str, str]]]] = {
     "dyn_enc_hyper": ("net.rat.hyper", _RAT),
     "dyn_dec_hyper_means": ("net.rat.means", _RAT),
     "dyn_dec_hyper_scales": ("net.rat.scales", _RAT),
-    "entropy_bottleneck": ("entropy_bottleneck", _BOTTLENECK),
-    "entropy_bottleneck_b": ("entropy_bottleneck_p4", _BOTTLENECK),
-    "entropy_bottleneck_b2": ("entropy_bottleneck_p16", _BOTTLENECK),
+    "gaussian_conditional": ("gaussian_conditional", []),
+    "entropy_bottleneck": ("entropy_bottleneck", []),
+    "entropy_bottleneck_b": ("entropy_bottleneck_p4", []),
+    "entropy_bottleneck_b2": ("entropy_bottleneck_p16", []),
 }
 
 
-def our_name(name: str) -> str | None:
-    """Our name of one of their tensors; None where we need none. ValueError: nothing of SegPIC's."""
-    name = name.removeprefix("module.")
-    if _DROPPED.match(name):
-        return None
+def read_segpic(path: str | os.PathLike[str], quality: float = 0.0) -> SegPIC:
+    """The network with a checkpoint's weights, in evaluation mode. quality: the name of its rate point, see Release.
+
+    ValueError, one line, where the file is no checkpoint of SegPIC.
+    """
+    network = from_tensors(checkpoints.state_dict(path), path)
+    network.quality = float(quality)
+    return network
+
+
+def from_tensors(tensors: Mapping[str, Tensor], path: Any) -> SegPIC:
+    """The same from tensors by their names, the authors' or ours. path: what errors speak of."""
+    try:
+        named = {our_name(name): tensor for name, tensor in tensors.items() if not _TWICE.match(name)}
+        network = SegPIC(**settings_of(named))
+    except (KeyError, ValueError, ZeroDivisionError):
+        raise ValueError(f"{path}: is no checkpoint of SegPIC: its tensors have other names or shapes") from None
+    checkpoints.fill(network, named, path, CONSTANTS)
+    return network.eval()
+
+
+def our_name(name: str) -> str:
+    """Our name of one of their tensors (or of ours). ValueError: nothing of SegPIC's."""
+    if name.startswith(_OURS):
+        return name
     first, _, rest = name.partition(".")
     if first not in _PARTS or not rest:
-        raise ValueError(f"{name[:80]}: is no tensor of SegPIC's published models; name another --arch")
+        raise ValueError(f"{name[:80]}: is no tensor of SegPIC's published models")
     ours, changes = _PARTS[first]
     for pattern, replacement in changes:
-        rest, found = re.subn(pattern, replacement, f".{rest}")
-        rest = rest[1:]
-        if found and changes is not _BOTTLENECK and ".layers" in replacement:
+        changed, found = re.subn(pattern, replacement, f".{rest}")
+        rest = changed[1:]
+        if found and ".layers" in replacement:
             break  # what is inside has names of its own
     return f"{ours}.{rest}"
 
 
-def convert(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """(tensors by our names, settings of Network), from a state dict of theirs. ValueError where it is none."""
-    tensors: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        ours = our_name(name)
-        if ours is not None:
-            tensors[ours] = tensor.detach().float() if tensor.is_floating_point() else tensor
-    try:
-        width = len(tensors["net.g_a1.0.0.weight"])
-        latent = len(tensors["net.g_a2.1.0.weight"])
-        heads = tensors["net.g_a1.2.gate.0.bias"].shape[1]
-        context = "net.charm.cc_mean_transforms."
-        inputs = [tensors[f"{context}{i}.0.weight"].shape[1] for i in range(_count(tensors, context))]
-    except KeyError as error:
-        raise ValueError(f"no checkpoint of SegPIC: it has no tensor that would be {error.args[0]}") from None
-    slices = len(inputs)
-    settings = {
-        "width": width, "latent": latent, "slices": slices, "support": (max(inputs) - latent) * slices // latent,
-        "heads": heads, "grid": 4, "rat": "net.rat.encoder.leave.weight" in tensors,
+def settings_of(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The keywords of Network that shapes imply. KeyError where they imply nothing."""
+    width, latent = len(tensors["net.g_a1.0.0.weight"]), len(tensors["net.g_a2.1.0.weight"])
+    context = re.compile(r"net\.charm\.cc_mean_transforms\.\d+\.0\.weight")
+    inputs = [tensor.shape[1] for name, tensor in tensors.items() if context.fullmatch(name)]
+    return {
+        "width": width,
+        "latent": latent,
+        "slices": len(inputs),
+        "support": (max(inputs, default=0) - latent) * len(inputs) // latent,
+        "heads": tensors["net.g_a1.2.gate.0.bias"].shape[1],
+        "rat": "net.rat.encoder.leave.weight" in tensors,
         "sal": "net.g_a1.0.2.layers.0.weight" in tensors,
-    }  # fmt: skip
-    return tensors, settings
-
-
-def _count(tensors: Mapping[str, Tensor], prefix: str) -> int:
-    return len({name[len(prefix) :].partition(".")[0] for name in tensors if name.startswith(prefix)})
+    }
