@@ -12,11 +12,13 @@ import os
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from icm.bitstream import CHANGED_TILES, StreamError, read
 from icm.codecs.clips import ClipDecoder
 from icm.codecs.picture import PictureCodec, tiles
+from icm.quality_map import QualityMap, Roi
 from tests.icm.codecs.test_clips import coded
 from tests.icm.conftest import picture, tiny_network
 
@@ -36,11 +38,11 @@ def symbols(path: Path) -> str:
                 assert clip.step(stream, i) is None
                 digest.update(clip.held.y_hat.numpy().astype("<f4").tobytes())
             return digest.hexdigest()
-        coder, code, tile = PictureCodec("sa-icm-s", weights=WEIGHTS)._parameters(stream)
+        coder, code, tile, roi = PictureCodec("sa-icm-s", weights=WEIGHTS)._parameters(stream)
         windows = tiles(-(-stream.header.height // 16), -(-stream.header.width // 16), tile)
         for i in range(len(stream)):
             r0, r1, c0, c1 = windows[i % len(windows)]
-            y_hat = coder.decode_tile(stream.section(i), r1 - r0, c1 - c0, code)
+            y_hat = coder.decode_tile(stream.section(i), r1 - r0, c1 - c0, code, roi)
             digest.update(y_hat.numpy().astype("<f4").tobytes())
     return digest.hexdigest()
 
@@ -52,6 +54,13 @@ def changed() -> bytes:
     for i, frame in enumerate(frames):
         frame[60:90, 12 * (i - i // 3) : 12 * (i - i // 3) + 40] = 250
     return coded(codec, frames)
+
+
+def mapped() -> bytes:
+    """A picture whose cells of 16 pixels have three qualities, in tiles of 64."""
+    depths = (np.indices((9, 7)).sum(0) // 3 % 3).astype(np.uint8)
+    codec = PictureCodec("sa-icm-s", 70, weights=WEIGHTS, tile=64)
+    return codec.encode(picture(135, 100, 50), QualityMap(Roi(16, 30), depths))
 
 
 def freeze() -> None:
@@ -69,6 +78,7 @@ def freeze() -> None:
     frames = [(picture(40, 56, 30 + i), 3 * i + (i > 2)) for i in range(5)]
     made["clip.vcm"] = tiled.encode_clip(frames, Fraction(1, 90))
     made["changed.vcm"] = changed()
+    made["map.vcm"] = mapped()
     cut, flipped = bytearray(made["tiles.vcm"]), bytearray(made["64x65.vcm"])
     flipped[-20] ^= 8
     made |= {"damaged-cut.vcm": bytes(cut[:-9]), "damaged-flip.vcm": bytes(flipped), "damaged-none.vcm": b"VCM"}
