@@ -28,6 +28,7 @@ CODECS: dict[str, Callable[..., Any]] = {
     "lic-s": _codec("lic-s", "picture"),
     "sa-icm": _codec("sa-icm", "same_build"),
     "segpic": _codec("segpic", "segpic.codec"),
+    "groups": _codec("groups", "groups.codec"),
 }
 
 
@@ -72,6 +73,10 @@ def describe(header: Any) -> dict[str, Any]:
     """What the codec's own bytes of a header say, without loading a network. {} where the codec is not ours."""
     from icm.bitstream import CHANGED_TILES, QUALITY_MAP
 
+    if header.kind == "groups":
+        from icm.groups import stream
+
+        return stream.facts(header)
     if header.model in CODECS and header.features & CHANGED_TILES:
         from icm.codecs import clip_index
 
@@ -91,7 +96,11 @@ def describe(header: Any) -> dict[str, Any]:
 
 
 def section_names(header: Any) -> list[str]:
-    """What each section of a clip of changed tiles holds; [] where sections need no names."""
+    """What each section of a clip of changed tiles, or of a structured picture, holds; [] where they need no names."""
+    if header.kind == "groups":
+        from icm.groups import stream
+
+        return stream.section_names(header)
     facts = describe(header)
     tiles, keys = facts.get("tiles_a_frame"), set(facts.get("key_frames", []))
     sent = enumerate(facts.get("tiles_sent", []))

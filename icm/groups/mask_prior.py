@@ -1,7 +1,8 @@
 """What the contexts of group masks have seen before the first cell. Part of the format: README.md ("The mask").
 
 Counts (yes, no) a byte each of context 4·(pattern and calm) + k, made by
-`python -m benchmarks.group_masks --refit` from the panoptic labels of coco128's 100 training pictures; an observation counts STEP.
+`python -m benchmarks.group_masks --refit` from the panoptic
+labels of coco128's 100 training pictures; an observation counts STEP.
 """
 
 from __future__ import annotations
