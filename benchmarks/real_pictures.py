@@ -16,6 +16,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 DEFAULT = ["sa-icm-s:5,20,35,50", "lic-s:5,20,35,50", "x265:51,49,47,42,37", "svtav1:63,58,52,44", "webp:1,5,15"]
@@ -25,14 +26,14 @@ def vcm(*words: str) -> None:
     subprocess.run([sys.executable, "-W", "ignore", "-m", "pipelines", *words], check=True, stdout=subprocess.DEVNULL)
 
 
-def point(spec: str, pictures: Path, out: Path, weights: dict[str, str]) -> float:
-    """Encode and decode the folder; bits per pixel of the files."""
+def point(spec: str, pictures: Path, out: Path, weights: dict[str, str], options: Sequence[str] = ()) -> float:
+    """Encode (with these options) and decode the folder; bits per pixel of the files."""
     from PIL import Image
 
     name = spec.partition(":")[0]
     more = ["--weights", weights[name]] if name in weights else []
     streams, decoded = out / "streams" / spec, out / "decoded" / spec
-    vcm("encode", str(pictures), "-o", str(streams), "--codec", spec, *more)
+    vcm("encode", str(pictures), "-o", str(streams), "--codec", spec, *more, *options)
     codec = ["--codec", name] if name not in ("sa-icm-s", "lic-s") else []
     vcm("decode", str(streams), "-o", str(decoded), *codec, *more)
     sources = sorted(pictures.iterdir())

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resume", action="store_true", help="go on from the run's checkpoint, or start when there is none"
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="check configuration, data, three steps and the export, then stop"
+        "--dry-run", action="store_true", help="check data, a few steps, the export, memory and disk, then stop"
     )
 
 
@@ -82,8 +82,7 @@ def train(
     from pipelines.trainer import Trainer
 
     module, settings, trainer_settings = load_config(config, overrides)
-    if steps is not None or minutes is not None:
-        trainer_settings = dataclasses.replace(trainer_settings, steps=steps, minutes=minutes)
+    trainer_settings = _with_length(trainer_settings, steps, minutes)
     folder = output or Path("runs") / config.stem
     task = module.build(settings, trainer_settings.seed)
     record = {"config": str(config), "overrides": overrides, "settings": dataclasses.asdict(settings),
@@ -103,17 +102,23 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _dry_run(arguments: argparse.Namespace) -> int:
-    import tempfile
-    import time
+    import os
 
-    from pipelines.trainer import Trainer
+    from pipelines.dry_run import dry_run
 
     module, settings, trainer_settings = load_config(arguments.config, arguments.overrides)
-    task = module.build(settings, trainer_settings.seed)
-    short = dataclasses.replace(trainer_settings, steps=3, minutes=None, log_steps=1)
-    with tempfile.TemporaryDirectory() as folder:
-        started = time.monotonic()
-        Trainer(task, short, Path(folder)).run()
-        seconds = (time.monotonic() - started) / 3
-    print(f"{arguments.config}: fine; about {seconds:.2f} s a step here, start and export included", file=sys.stderr)
+    trainer_settings = _with_length(trainer_settings, arguments.steps, arguments.minutes)
+    folder = arguments.output or Path("runs") / arguments.config.stem
+    lines = dry_run(module.build(settings, trainer_settings.seed), trainer_settings, folder, arguments.resume)
+    if int(os.environ.get("RANK", 0)) == 0:
+        for line in lines:
+            print(line, file=sys.stderr)
+        print(f"{arguments.config}: fine", file=sys.stderr)
     return 0
+
+
+def _with_length(trainer_settings: Any, steps: int | None, minutes: float | None) -> Any:
+    """The trainer's settings with the command line's --steps or --minutes, where one is given."""
+    if steps is None and minutes is None:
+        return trainer_settings
+    return dataclasses.replace(trainer_settings, steps=steps, minutes=minutes)

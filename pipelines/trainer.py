@@ -234,10 +234,11 @@ class Trainer:
     def _share_gradients(self) -> None:
         if self.world == 1:
             return
-        for parameter in self.model.parameters():
-            if parameter.grad is not None:
-                dist.all_reduce(parameter.grad)
-                parameter.grad.div_(self.world)
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])  # one message, not one a parameter
+        dist.all_reduce(flat)
+        for gradient, mean in zip(gradients, flat.div_(self.world).split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
 
     @torch.no_grad()
     def _average(self) -> None:

@@ -100,6 +100,15 @@ class ImageCodecTask:
         wanted = settings.distortion == "features"
         self.features = FrozenFeatures(settings.features, settings.features_weights) if wanted else None
 
+    def check(self) -> str:
+        """What the heads of all pictures and masks say. ValueError, one line, for those that do not fit."""
+        count, pixels = self.pictures.check()
+        return f"{count} pictures, {pixels / 2**30:.2f} GiB of pixels"
+
+    def cache_to_come(self) -> int:
+        """Bytes that pictures may yet take in memory."""
+        return max(0, min(self.pictures.cache_bytes, self.pictures.check()[1]) - self.pictures.cached_bytes)
+
     def _network(self) -> Any:
         return icm.build(self.settings.arch, weights=self.settings.weights, **self.settings.model)
 

@@ -80,7 +80,7 @@ class Pictures:
         for source in sources:
             self.entries += self._listed(source)
         self._cache: OrderedDict[int, Loaded] = OrderedDict()
-        self._bytes = 0
+        self.cached_bytes = 0
         self._lock = threading.Lock()
 
     def _listed(self, source: Source) -> list[_Entry]:
@@ -121,9 +121,9 @@ class Pictures:
             if index in self._cache:  # another thread was as fast
                 return self._cache[index]
             self._cache[index] = loaded
-            self._bytes += _size(loaded)
-            while self._bytes > self.cache_bytes and len(self._cache) > 1:
-                self._bytes -= _size(self._cache.popitem(last=False)[1])
+            self.cached_bytes += _size(loaded)
+            while self.cached_bytes > self.cache_bytes and len(self._cache) > 1:
+                self.cached_bytes -= _size(self._cache.popitem(last=False)[1])
         return loaded
 
     def _read(self, entry: _Entry) -> Loaded:
