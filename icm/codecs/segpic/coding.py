@@ -73,7 +73,7 @@ class SegpicCoder:
     ) -> bytes:
         """(h, w, 3) uint8 → payload. labels: (h, w) of any integers, the regions, which the payload then tells at 1/4
         or (scale 16) at 1/16; None, or 0 everywhere: the grid. ValueError: not finite, or labels that do not fit."""
-        return self.compress(torch.from_numpy(picture).permute(2, 0, 1).float() / 255, guard, labels, scale)
+        return self.compress(torch.tensor(picture).permute(2, 0, 1).float() / 255, guard, labels, scale)
 
     def decode_tile(self, payload: bytes, height: int, width: int, guard: int) -> np.ndarray:
         """(height, width, 3) uint8. StreamError where the payload is not what an encoder with these weights wrote."""

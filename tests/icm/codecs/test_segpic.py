@@ -30,7 +30,9 @@ def tiny(seed: int = 0, **settings: Any) -> SegPIC:
     model: SegPIC = icm.build("segpic", **{**TINY, **settings}).eval()
     with torch.no_grad():  # symbols of several units, as training makes them
         model.net.g_a2[1][0].weight.mul_(8)
-        model.net.h_a[-1].weight.mul_(100)
+        model.net.h_a[-1].weight.mul_(6)
+        for stack in model.net.charm.cc_scale_transforms:
+            stack[-1].bias.add_(2)
         for name in ("p4_a", "p16_a") if model.settings["rat"] else ():
             model.net.prototypes[name][-1].weight.mul_(100)
     return model
