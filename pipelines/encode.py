@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines import roi
 from pipelines.run.batch import EXPECTED, Refusals, about, each, telling_memory
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ HELP = "code pictures and clips into files"
 EPILOG = """\
 OUT is a file for one IMAGE or CLIP (or a folder, when it is one or has no suffix), and a folder for DIR.
 --bpp and --bytes find the best quality whose file is no larger, on real bytes; the codec is then named without quality.
+--roi keeps the named quality where it matters and takes some elsewhere; the file says where, in a few bytes. WHAT is
+saliency, edges, a .json of boxes ({"street.jpg": [[x, y, width, height], ...]}, or COCO's), a mask .png or a folder.
 
 examples:
   vcm encode street.jpg -o street.vcm --codec sa-icm-s:25
@@ -37,6 +40,7 @@ examples:
   vcm encode photos -o coded --codec sa-icm-s:25 --workers 2
   vcm encode photos -o coded --codec sa-icm-s:25 --resume       go on where a run was stopped
   vcm encode camera.mp4 -o camera.vcm --codec sa-icm-s:25
+  vcm encode photos -o coded --codec sa-icm-s:45 --roi saliency --roi-option step=30 cell=16 share=0.3
   vcm encode photos -o jpegs --codec jpeg:30                     an anchor
 `vcm models` lists the codecs.
 """
@@ -44,13 +48,16 @@ examples:
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What to code with. quality: None for the default, or where bpp (bits a pixel) or bytes decide."""
+    """What to code with. quality: None for the default, or where bpp (bits a pixel) or bytes decide. roi, roi_options:
+    of pipelines/roi.py."""
 
     name: str
     quality: float | None = None
     weights: str | None = None
     bpp: float | None = None
     bytes: int | None = None
+    roi: str | None = None
+    roi_options: tuple[str, ...] = ()
 
     @property
     def sized(self) -> bool:
@@ -59,6 +66,11 @@ class Request:
     def codec(self, quality: float | None = None) -> Any:
         """The codec at a quality (default: the requested one)."""
         return codec_of(self.name, self.quality if quality is None else quality, self.weights)
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the files, beside the weights."""
+        known = {key: value for key, value in dataclasses.asdict(self).items() if not key.startswith("roi")}
+        return known | roi.settings(self.roi, self.roi_options)
 
 
 @functools.lru_cache(maxsize=4)
@@ -78,6 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     size.add_argument("--bpp", metavar="R", type=float, help="at most R bits a pixel (a clip: a pixel of a frame)")
     size.add_argument("--bytes", metavar="N", type=int, help="at most N bytes a file")
     parser.add_argument("--weights", metavar="FILE", help="weights other than the shipped ones (safetensors)")
+    roi.add_arguments(parser)
     parser.add_argument("--workers", metavar="N", type=int, default=1, help="processes for a folder (default 1)")
     parser.add_argument("--resume", action="store_true", help="skip what an earlier run with these settings finished")
     parser.add_argument("--dry-run", action="store_true", help="say what would be written, write nothing")
@@ -91,7 +104,8 @@ def run(arguments: argparse.Namespace) -> int:
     name, qualities = codecs.split(arguments.codec)
     if len(qualities) > 1:
         raise ValueError(f"{arguments.codec}: one quality is needed here, not {len(qualities)}")
-    request = Request(name, qualities[0] if qualities else None, arguments.weights, arguments.bpp, arguments.bytes)
+    request = Request(name, qualities[0] if qualities else None, arguments.weights, arguments.bpp, arguments.bytes,
+                      arguments.roi, tuple(arguments.roi_option))  # fmt: skip
     _check(request, arguments)
     suffix: str = request.codec().suffix
     if arguments.input.is_dir():
@@ -111,6 +125,7 @@ def _check(request: Request, arguments: argparse.Namespace) -> None:
         raise ValueError(f"--workers {arguments.workers}: must be at least 1")
     if not arguments.input.exists():
         raise FileNotFoundError(f"{arguments.input}: no such file or folder")
+    roi.check(request.roi, request.roi_options, request.codec())
 
 
 def _run_file(arguments: argparse.Namespace, request: Request, suffix: str) -> int:
@@ -158,7 +173,7 @@ def _run_folder(arguments: argparse.Namespace, request: Request, suffix: str) ->
         refusals.report()
         return refusals.exit_code
     weights = codecs.weights_hash(request.codec())  # of the shipped ones too: a new release codes otherwise
-    settings = {**dataclasses.asdict(request), "version": version(), "weights_sha256": weights}
+    settings = {**request.settings(), "version": version(), "weights_sha256": weights}
     make_folder(out_folder)
     rows = []
     with Lock(out_folder), Ledger(out_folder, settings, arguments.resume) as ledger:
@@ -214,10 +229,13 @@ def _encode_picture(source: Path, request: Request) -> tuple[bytes, float, int, 
 
     picture = read_picture(source)
     height, width = picture.shape[:2]
+    options = {}
+    if request.roi is not None:
+        options["roi"] = roi.regions_of(request.roi, request.roi_options).map_of(source, picture)
     if not request.sized:
         codec = request.codec()
-        return codec.encode(picture), codec.quality, width, height, 1
-    data, quality = _fitted(source, request, lambda codec: codec.encode(picture), width * height)
+        return codec.encode(picture, **options), codec.quality, width, height, 1
+    data, quality = _fitted(source, request, lambda codec: codec.encode(picture, **options), width * height)
     return data, quality, width, height, 1
 
 
@@ -230,6 +248,8 @@ def _encode_clip(source: Path, request: Request) -> tuple[bytes, float, int, int
     codec = request.codec()
     if codecs.is_anchor(request.name) or not hasattr(codec, "encode_clip"):  # anchors' streams hold no times
         raise ValueError(f"{source}: {request.name} codes pictures, not clips; choose one of ours (`vcm models`)")
+    if request.roi is not None:
+        raise ValueError(f"{source}: --roi is for pictures; code the clip without it")
     count = 0
 
     def frames() -> Iterator[tuple[np.ndarray, int]]:
