@@ -25,6 +25,7 @@ STAGES = {  # in the order of the flow; only the chosen one is imported
     "encode": "pipelines.encode",
     "decode": "pipelines.decode",
     "convert": "pipelines.convert",
+    "extract": "pipelines.extract",
     "info": "pipelines.info",
     "verify": "pipelines.verify",
     "finetune": "pipelines.finetune",

@@ -22,7 +22,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines import damage
+from pipelines import damage, groups
 from pipelines.run.batch import Refusals, about, each, telling_memory
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ examples:
   vcm decode camera.vcm -o frames --frames 10:20
   vcm decode camera.vcm -o camera.mkv
   vcm decode damaged.vcm -o rescued --partial
+  vcm decode street.vcm -o persons.png --groups person,3 --fill transparent
+  vcm decode street.vcm -o street.png --key-file K               with the groups that this key locked
   vcm decode jpegs -o decoded --codec jpeg                      an anchor: its files do not tell what they are
 """
 
@@ -58,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--codec", metavar="NAME", help="for files other than .vcm: the anchor that wrote them")
     parser.add_argument("--weights", metavar="FILE", help="weights other than the shipped ones (safetensors)")
     parser.add_argument("--workers", metavar="N", type=int, default=1, help="processes for a folder (default 1)")
+    groups.add_decode_arguments(parser)
     parser.add_argument("--resume", action="store_true", help="skip what an earlier run with these settings finished")
     parser.add_argument("--dry-run", action="store_true", help="say what would be written, write nothing")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -71,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--workers {arguments.workers}: must be at least 1")
     codec = _anchor(arguments.codec, arguments.weights) if arguments.codec else None
     settings = {"frames": frame_range(arguments.frames), "partial": arguments.partial, "codec": arguments.codec,
-                "weights": arguments.weights}  # fmt: skip
+                "weights": arguments.weights, **groups.settings(arguments)}  # fmt: skip
     if arguments.input.is_dir():
         return _run_folder(arguments, settings, codec.suffix if codec else ".vcm")
     return _run_file(arguments, settings)
@@ -185,6 +188,7 @@ def file_kind(source: Path, settings: dict[str, Any]) -> str:
     if settings["codec"]:
         if settings["frames"] or settings["partial"]:
             raise ValueError(f"{source}: --frames and --partial are for .vcm files")
+        groups.check(source, "picture", settings)
         return "picture"
     from icm.bitstream import NotVcm, read
 
@@ -193,15 +197,16 @@ def file_kind(source: Path, settings: dict[str, Any]) -> str:
             header = stream.header
     except NotVcm as error:
         raise ValueError(f"{error}; name the anchor that wrote it with --codec") from None
-    if header.kind not in ("picture", "clip", "network"):
+    if header.kind not in ("picture", "clip", "network", "groups"):
         raise ValueError(f"{source}: holds a {header.kind}, which this version does not decode")
+    groups.check(source, header.kind, settings)
     if settings["frames"]:
         start, stop = settings["frames"]
-        if header.kind == "picture":
+        if header.times is None:
             raise ValueError(f"{source}: is a picture; --frames is for clips")
         if start >= header.frames or (stop or 0) > header.frames:
             raise ValueError(f"{source}: has frames 0 to {header.frames - 1}; --frames goes beyond")
-    return "picture" if header.kind == "picture" else "clip"
+    return "picture" if header.kind in ("picture", "groups") else "clip"
 
 
 def decode_file(job: tuple[Path, Path], settings: dict[str, Any]) -> dict[str, Any]:
@@ -236,8 +241,10 @@ def _codec(source: Path, settings: dict[str, Any], *needed: str) -> Any:
 def _decode_picture(source: Path, out: Path, settings: dict[str, Any]) -> dict[str, Any]:
     from pipelines.media import write_picture
 
-    found = None
-    if settings["partial"]:
+    found, said = None, dict[str, Any]()
+    if not settings["codec"] and groups.is_structured(source):
+        picture, found, said = groups.decode(_codec(source, settings), source, settings)
+    elif settings["partial"]:
         picture, found = next(_partial(source, settings, 0, 1))
     else:
         picture = _codec(source, settings).decode(source.read_bytes())
@@ -247,7 +254,7 @@ def _decode_picture(source: Path, out: Path, settings: dict[str, Any]) -> dict[s
     write_picture(out, picture)
     if not shares["damaged"] and not settings["codec"]:
         damage.remove(damage.place(out))
-    return {"width": picture.shape[1], "height": picture.shape[0], "frames": 1, **shares}
+    return {"width": picture.shape[1], "height": picture.shape[0], "frames": 1, **shares, **said}
 
 
 def _partial(source: Path, settings: dict[str, Any], start: int, stop: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -315,4 +322,4 @@ def _described(row: dict[str, Any]) -> str:
     said = ""
     if row["damaged"]:
         said = f", {row['damaged']:.1%} of it lost and left grey, {row['approximate']:.1%} around that approximate"
-    return f"{frames}{row['width']}x{row['height']}{said}"
+    return f"{frames}{row['width']}x{row['height']}{said}{groups.described(row)}"

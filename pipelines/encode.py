@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines import roi
+from pipelines import groups, roi
 from pipelines.run.batch import EXPECTED, Refusals, about, each, telling_memory
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ examples:
   vcm encode photos -o coded --codec sa-icm-s:25 --resume       go on where a run was stopped
   vcm encode camera.mp4 -o camera.vcm --codec sa-icm-s:25
   vcm encode photos -o coded --codec sa-icm-s:45 --roi saliency --roi-option step=30 cell=16 share=0.3
+  vcm encode street.jpg -o street.vcm --codec groups:30 --groups-from instances.json --lock person --key-file K
   vcm encode photos -o jpegs --codec jpeg:30                     an anchor
 `vcm models` lists the codecs.
 """
@@ -58,6 +59,7 @@ class Request:
     bytes: int | None = None
     roi: str | None = None
     roi_options: tuple[str, ...] = ()
+    groups: groups.GroupRequest | None = None
 
     @property
     def sized(self) -> bool:
@@ -69,7 +71,8 @@ class Request:
 
     def settings(self) -> dict[str, Any]:
         """What decides the files, beside the weights."""
-        known = {key: value for key, value in dataclasses.asdict(self).items() if not key.startswith("roi")}
+        known = {key: value for key, value in dataclasses.asdict(self).items() if not key.startswith("roi")
+                 and (key, value) != ("groups", None)}  # fmt: skip
         return known | roi.settings(self.roi, self.roi_options)
 
 
@@ -93,6 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     roi.add_arguments(parser)
     parser.add_argument("--workers", metavar="N", type=int, default=1, help="processes for a folder (default 1)")
     parser.add_argument("--resume", action="store_true", help="skip what an earlier run with these settings finished")
+    groups.add_encode_arguments(parser)
     parser.add_argument("--dry-run", action="store_true", help="say what would be written, write nothing")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -105,7 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
     if len(qualities) > 1:
         raise ValueError(f"{arguments.codec}: one quality is needed here, not {len(qualities)}")
     request = Request(name, qualities[0] if qualities else None, arguments.weights, arguments.bpp, arguments.bytes,
-                      arguments.roi, tuple(arguments.roi_option))  # fmt: skip
+                      arguments.roi, tuple(arguments.roi_option), groups.request(arguments, name))  # fmt: skip
     _check(request, arguments)
     suffix: str = request.codec().suffix
     if arguments.input.is_dir():
@@ -232,6 +236,8 @@ def _encode_picture(source: Path, request: Request) -> tuple[bytes, float, int, 
     options = {}
     if request.roi is not None:
         options["roi"] = roi.regions_of(request.roi, request.roi_options).map_of(source, picture)
+    if request.groups is not None:
+        options |= request.groups.keywords(source, picture)
     if not request.sized:
         codec = request.codec()
         return codec.encode(picture, **options), codec.quality, width, height, 1

@@ -7,8 +7,9 @@ import json
 import os
 from typing import Any
 
-from icm.bitstream import FEATURES, Header, Stream, read
+from icm.bitstream import FEATURES, Header, Stream, StreamError, read
 from icm.bitstream.header import FEATURE_BITS
+from pipelines import groups
 
 NAME = "info"
 HELP = "show what is inside a .vcm file, every byte accounted for"
@@ -79,9 +80,21 @@ def describe(stream: Stream) -> dict[str, Any]:
             "seconds": seconds,
             "rate_kbps": 8e-3 * stream.stored / seconds if seconds else None,
         }
+    if header.kind == "groups":
+        facts["groups"] = _groups(stream)
     facts["problem"] = stream.length_problem()
     facts["parts"] = [{"name": n, "offset": o, "bytes": b, "rate_bpp": 8 * b / pixels} for n, o, b in _parts(stream)]
     return facts
+
+
+def _groups(stream: Stream) -> list[dict[str, Any]]:
+    """The groups of a structured stream; none where it is not one that this version knows."""
+    from icm.groups.stream import listing
+
+    try:
+        return listing(stream)
+    except StreamError:
+        return []
 
 
 def _parts(stream: Stream) -> list[tuple[str, int, int]]:
@@ -131,6 +144,8 @@ def text(file: str, facts: dict[str, Any], shown: int | None) -> str:
     if facts["parameters"]:
         rows.append(("parameters", f"{facts['parameters']} (the codec's own)"))
     lines += [f"  {name:<11} {value}" for name, value in rows]
+    if facts.get("groups"):
+        lines += groups.table(facts["groups"])
     lines += ["", f"  {'offset':>12} {'bytes':>12} {'bpp':>9} {'share':>8}   what"]
     parts = _shortened(facts["parts"], shown)
     lines += [_row(p["offset"], p["bytes"], p["rate_bpp"], facts["bytes"], p["name"]) for p in parts]

@@ -62,15 +62,18 @@ def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def write_picture(path: str | os.PathLike[str], picture: np.ndarray) -> None:
-    """Write (H, W, 3) uint8 RGB losslessly, whole or not at all: PNG, or BMP, PPM, TIFF by the suffix."""
+    """Write (H, W, 3) uint8 RGB losslessly, whole or not at all: PNG, or BMP, PPM, TIFF by the suffix; (H, W, 4) RGBA
+    as PNG or TIFF."""
     from PIL import Image
 
     path = Path(path)
     if path.suffix.lower() not in LOSSLESS:
         raise ValueError(f"{path}: pictures are written losslessly; choose a name ending in {', '.join(LOSSLESS)}")
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] not in (3, 4):
         raise ValueError(f"{path}: expected (H, W, 3) uint8, got {picture.shape} {picture.dtype}")
     kind = LOSSLESS[path.suffix.lower()]
+    if picture.shape[2] == 4 and kind not in ("PNG", "TIFF"):
+        raise ValueError(f"{path}: {kind} has no transparency; choose a name ending in .png or .tif")
     with replacing(path) as temporary, open(temporary, "wb") as file:
         options: dict[str, Any] = {"compress_level": 3} if kind == "PNG" else {}  # 6 is thrice as slow for 4 % less
         Image.fromarray(np.ascontiguousarray(picture)).save(file, format=kind, **options)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import re
 from pathlib import Path
 from typing import Any
 
-from icm.bitstream import OtherWeights, read
+from icm.bitstream import OtherWeights, Stream, read
 from pipelines.run.batch import EXPECTED, one_line, telling_memory
 from pipelines.run.progress import progress
 
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="FILE|DIR", type=Path, help="a .vcm file, or a folder with some in it")
     parser.add_argument("--container", action="store_true", help="check the container alone, not the coded symbols")
     parser.add_argument("--weights", metavar="FILE", help="weights other than the shipped ones (safetensors)")
+    parser.add_argument("--key-file", metavar="K", action="append", help="the key of locked groups, to check these too")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -41,8 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Exit code 0 when all are intact, else 1. FileNotFoundError, ValueError for a bad request."""
     files = list_files(arguments.input)
     results = []
+    keys = _keys(arguments.key_file or [])
     for path in progress(files, len(files), "verify"):
-        results.append(result := check(path, not arguments.container, arguments.weights))
+        results.append(result := check(path, not arguments.container, arguments.weights, keys))
         if not arguments.json:
             print(line(result))
     bad = sum(not result["intact"] for result in results)
@@ -65,7 +68,15 @@ def list_files(given: Path) -> list[Path]:
     return files
 
 
-def check(path: Path, symbols: bool = True, weights: str | None = None) -> dict[str, Any]:
+def _keys(paths: list[str]) -> tuple[bytes, ...]:
+    from icm.groups.lock import read_key
+
+    return tuple(read_key(path) for path in paths)
+
+
+def check(
+    path: Path, symbols: bool = True, weights: str | None = None, keys: tuple[bytes, ...] = ()
+) -> dict[str, Any]:
     """One file: what was checked ("nothing", "container", "symbols"), the problems, and a note on what was not.
 
     Raises only when the codec cannot be had with the `weights` asked for: that is no fault of the file.
@@ -74,7 +85,7 @@ def check(path: Path, symbols: bool = True, weights: str | None = None) -> dict[
     try:
         with read(path, partial=True) as stream:
             result |= {"model": stream.header.model, "sections": len(stream), "bytes": stream.stored}
-            problems = stream.verify()
+            problems = _named(stream)
             result["checked"] = "container"
     except EXPECTED as error:
         problems = [one_line(error)]
@@ -82,7 +93,7 @@ def check(path: Path, symbols: bool = True, weights: str | None = None) -> dict[
         codec, result["note"] = _codec(result["model"], weights)
         if codec is not None:
             try:
-                problems = _symbol_problems(codec, path)
+                problems = _symbol_problems(codec, path, keys if result["model"] == "groups" else ())
                 result["checked"] = "symbols"
             except OtherWeights as error:  # nothing is wrong with the file as far as can be told
                 result["note"] = one_line(error).removeprefix(f"{path}: ")
@@ -90,10 +101,19 @@ def check(path: Path, symbols: bool = True, weights: str | None = None) -> dict[
     return result | {"intact": not problems}
 
 
-def _symbol_problems(codec: Any, path: Path) -> list[str]:
+def _named(stream: Stream) -> list[str]:
+    """What the container can tell, sections with the names of what they hold."""
+    import icm
+
+    names = icm.section_names(stream.header)
+    return [re.sub(r"section (\d+)", lambda m: f"{m[0]} ({names[int(m[1])]})" if int(m[1]) < len(names) else m[0], line)
+            for line in stream.verify()]  # fmt: skip
+
+
+def _symbol_problems(codec: Any, path: Path, keys: tuple[bytes, ...]) -> list[str]:
     try:
         with telling_memory():
-            return list(codec.verify(path))
+            return list(codec.verify(path, **({"keys": keys} if keys else {})))
     except OtherWeights:
         raise
     except EXPECTED as error:

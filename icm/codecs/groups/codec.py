@@ -132,7 +132,14 @@ class GroupsCodec:
     def decode(
         self, data: Any, groups: Sequence[str | int] | None = None, fill: str = "grey", keys: Sequence[bytes] = ()
     ) -> np.ndarray:
-        """A structured stream (bytes or path) → (H, W, 3) uint8 RGB, (H, W, 4) RGBA with fill "transparent".
+        """A structured stream (bytes or path) → (H, W, 3) uint8 RGB, (H, W, 4) RGBA with fill "transparent"; else as
+        `decode_whole`."""
+        return self.decode_whole(data, groups, fill, keys).picture
+
+    def decode_whole(
+        self, data: Any, groups: Sequence[str | int] | None = None, fill: str = "grey", keys: Sequence[bytes] = ()
+    ) -> Decoded:
+        """A structured stream (bytes or path), every byte of which must be right.
 
         groups: names and numbers (default: all that are here and open). fill: what missing groups are. keys: of locked
         ones. StreamError where a byte is wrong, naming the group; ValueError for a group that cannot be had.
@@ -140,7 +147,7 @@ class GroupsCodec:
         with read(data, partial=True) as stream:
             if problems := self._container_problems(stream):
                 raise StreamError(problems[0])
-            return self.decode_groups(stream, groups, fill, keys, strict=True).picture
+            return self.decode_groups(stream, groups, fill, keys, strict=True)
 
     def decode_partial(
         self, stream: Stream, frame: int = 0, groups: Sequence[str | int] | None = None, fill: str = "grey",
@@ -151,11 +158,7 @@ class GroupsCodec:
         Groups are independent, so nothing is approximate.
         """
         found = self.decode_groups(stream, groups, fill, keys)
-        if found.mask is None:
-            height, width = found.picture.shape[:2]
-            return found.picture, {(0, height, 0, width): found.lost[0]}, []
-        lost = {window: reason for i, reason in found.lost.items() for window in windows(found.mask, i)}
-        return found.picture, lost, []
+        return found.picture, lost_windows(found), []
 
     def decode_groups(
         self, stream: Stream, groups: Sequence[str | int] | None = None, fill: str = "grey",
@@ -195,10 +198,7 @@ class GroupsCodec:
                 if strict:
                     raise type(error)(f"{about.titled(i)}: {error}; --partial decodes the others") from None
                 out.lost[i] = f"{about.titled(i)}: {error}"
-        for number in range(len(keys)):
-            if number not in opened and OTHER_KEY in out.missing.values():
-                raise ValueError(f"key {number + 1} opens none of the locked groups: it is a wrong key, or "
-                                 "the file was changed")  # fmt: skip
+        _all_fit(keys, opened, list(out.missing.values()))
         absent = ~np.isin(latent, out.shown)
         base = None
         if fill == "background" and (out.missing or out.lost):
@@ -260,10 +260,14 @@ class GroupsCodec:
                 latent = streams.read_mask(stream, about).latent()
             except StreamError as error:
                 return [str(error)]
+            opened, why = set[int](), []
             for i in range(len(about.names)):
-                payload = self._why_missing(stream, about, i, stream.section(i + 1), keys, set())
-                if isinstance(payload, bytes):
+                payload = self._why_missing(stream, about, i, stream.section(i + 1), keys, opened)
+                if isinstance(payload, str):
+                    why.append(payload)
+                else:
                     problems += self._symbol_problems(coder, about, i, latent == i, about.codes[i], payload)
+            _all_fit(keys, opened, why)
             if about.base and stream.lengths[-1]:
                 factor = about.base[0] * STRIDE
                 where = np.ones((-(-stream.header.height // factor), -(-stream.header.width // factor)), bool)
@@ -318,6 +322,14 @@ def _keys(about: GroupsHeader, locks: Sequence[tuple[Sequence[str], bytes]]) -> 
     return keys
 
 
+def _all_fit(keys: Sequence[bytes], opened: set[int], missing: Sequence[str]) -> None:
+    """ValueError where a key opens nothing though something stays locked."""
+    for number in range(len(keys)):
+        if number not in opened and OTHER_KEY in missing:
+            raise ValueError(f"key {number + 1} opens none of the locked groups: it is a wrong key, or "
+                             "the file was changed")  # fmt: skip
+
+
 def parts(where: np.ndarray, tile: int) -> Iterator[tuple[Layout, np.ndarray, np.ndarray]]:
     """(layout, rows, columns of cells) of a group in each tile that it has cells in, tile by tile, row by row.
 
@@ -329,6 +341,14 @@ def parts(where: np.ndarray, tile: int) -> Iterator[tuple[Layout, np.ndarray, np
             row, col = np.nonzero(where[top : top + side, left : left + side])
             if len(row):
                 yield Layout(np.zeros(len(row), np.int64), row, col), row + top, col + left
+
+
+def lost_windows(found: Decoded) -> dict[Window, str]:
+    """{window of cells of a damaged group: reason}; the whole picture where the mask is damaged."""
+    if found.mask is None:
+        height, width = found.picture.shape[:2]
+        return {(0, height, 0, width): found.lost[0]}
+    return {window: reason for i, reason in found.lost.items() for window in windows(found.mask, i)}
 
 
 def windows(mask: GroupMask, group: int) -> list[Window]:
