@@ -104,6 +104,8 @@ class WindowAttention(nn.Module):
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     """softmax(q·k/√d + bias)·v, (n, h, L, d)."""
+    if torch.is_grad_enabled():  # where the bias learns, the fused kernel does not serve, and what torch does is slower
+        return ((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2) + bias).softmax(-1) @ v
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
 
 

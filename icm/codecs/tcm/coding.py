@@ -36,7 +36,7 @@ class TcmCoder:
 
     def encode_tile(self, picture: np.ndarray, guard: int) -> bytes:
         """(h, w, 3) uint8 → payload. ValueError where the analysis is not finite."""
-        return self.compress(torch.from_numpy(picture).permute(2, 0, 1).float() / 255, guard)
+        return self.compress(torch.tensor(picture).permute(2, 0, 1).float() / 255, guard)
 
     def decode_tile(self, payload: bytes, height: int, width: int, guard: int) -> np.ndarray:
         """(height, width, 3) uint8. StreamError where the payload is not what an encoder with these weights wrote."""
