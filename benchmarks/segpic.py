@@ -47,6 +47,7 @@ MEASURED = [
     ("masks", "grid"), ("masks", "labels/4"), ("masks", "labels/16"),
     ("grid", "grid"), ("grid", "labels/4"), ("no-rat", "grid"), ("no-sal", "grid"),
 ]  # fmt: skip
+GRADIENTS = [("masks", "labels"), ("masks", "grid"), ("grid", "grid"), ("no-rat", "grid")]
 JPEG = (2, 5, 10, 15, 20, 30, 40, 60)
 Row = dict[str, Any]
 
@@ -184,9 +185,7 @@ def draw_gradients(models: dict[str, Any], pictures: Pictures, count: int, path:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    views = [
-        (name, kind) for name, kind in (("masks", "grid"), ("masks", "labels"), ("no-rat", "grid")) if name in models
-    ]
+    views = [view for view in GRADIENTS if view[0] in models]
     shown = pictures.paths[:: max(1, len(pictures.paths) // count)][:count]
     figure, axes = plt.subplots(
         len(shown),
