@@ -110,7 +110,8 @@ class Judge:
         self.uncompressed, _ = self.method.average_precision(self.labelled, self.net, pictures)
 
     def _boxes(self, images: Iterable[Row], categories: Sequence[Row], pictures: Path) -> list[Row]:
-        ids, rows = sorted(row["id"] for row in categories), []
+        ids = sorted(row["id"] for row in categories)
+        rows: list[Row] = []
         files = {path.stem: path for path in pictures.iterdir()}
         for image in images:
             bgr = self.method.cv2.imread(str(files[Path(image["file_name"]).stem]))
