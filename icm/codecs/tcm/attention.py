@@ -97,7 +97,7 @@ class WindowAttention(nn.Module):
             mask = bias.masked_fill(~allowed, float("-inf")).repeat(batch, 1, 1, 1)
             q_seam, k_seam, v_seam = (t.index_select(1, edge).flatten(0, 1) for t in (q, k, v))
             seam = attend(q_seam, k_seam, v_seam, mask)
-            out = out.index_copy(1, edge, seam.view(batch, len(edge), *q.shape[2:]))
+            out.index_copy_(1, edge, seam.view(batch, len(edge), *q.shape[2:]))
         merged = out.transpose(2, 3).reshape(batch, height * width, channels)
         return _Permute.apply(self.linear(merged), back, order).view(x.shape)
 
@@ -134,10 +134,26 @@ class ConvTransBlock(nn.Module):
         self.conv_block = Residual(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        local, far = self.conv1_1(x).split(self.channels, 1)
-        local = self.conv_block(local) + local
-        far = self.trans_block(far.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return x + self.conv1_2(torch.cat([local, far], 1))
+        # The 1×1 convolutions as products, each half by itself: nothing is cut, joined or added in a pass of its own,
+        # and in channels_last nothing is copied (half of the time of convolution, concatenation and sum).
+        c, x = self.channels, x.permute(0, 2, 3, 1)
+        weight, bias = _matrix(self.conv1_1)
+        local = F.linear(x, weight[:c], bias[:c]).permute(0, 3, 1, 2)
+        far = self.trans_block(F.linear(x, weight[c:], bias[c:]))
+        local = (self.conv_block(local) + local).permute(0, 2, 3, 1)
+        weight, bias = _matrix(self.conv1_2)
+        if torch.is_grad_enabled() or torch.is_autocast_enabled(x.device.type):
+            out = x + F.linear(local, weight[:, :c], bias) + F.linear(far, weight[:, c:])
+        else:
+            flat = (x + bias).reshape(-1, 2 * c)
+            flat.addmm_(local.reshape(-1, c), weight[:, :c].T).addmm_(far.reshape(-1, c), weight[:, c:].T)
+            out = flat.view(x.shape)
+        return out.permute(0, 3, 1, 2)
+
+
+def _matrix(conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
+    assert conv.bias is not None
+    return conv.weight[:, :, 0, 0], conv.bias
 
 
 class SwinBlock(nn.Module):

@@ -43,7 +43,7 @@ class Gdn(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         beta = _AtLeast.apply(self.beta, (1e-6 + PEDESTAL) ** 0.5).square() - PEDESTAL
         gamma = _AtLeast.apply(self.gamma, PEDESTAL**0.5).square() - PEDESTAL
-        norm = F.conv2d(x.square(), gamma[:, :, None, None], beta)
+        norm = F.linear(x.permute(0, 2, 3, 1).square(), gamma, beta).permute(0, 3, 1, 2)
         return x * (norm.sqrt() if self.inverse else norm.rsqrt())
 
 

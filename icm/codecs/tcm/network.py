@@ -59,11 +59,13 @@ class Tcm(CompressionModel):
     def forward(self, x: Tensor) -> dict[str, Any]:  # type: ignore[override]
         height, width = x.shape[-2:]
         y = self.g_a(pad(x, MULTIPLE))
-        z = self.h_a(y)
-        _, z_likelihoods = self.entropy_bottleneck(z)
-        medians = self.entropy_bottleneck.quantiles[:, 0, 1].detach()[None, :, None, None]
-        z_hat = ste_round(z - medians) + medians
-        y_hat, y_likelihoods = self.charm(y, self.h_mean_s(z_hat), self.h_scale_s(z_hat), self._likelihood)
+        with torch.autocast(x.device.type, enabled=False):
+            y = y if y.dtype == torch.float64 else y.float()
+            z = self.h_a(y)
+            _, z_likelihoods = self.entropy_bottleneck(z)
+            medians = self.entropy_bottleneck.quantiles[:, 0, 1].detach()[None, :, None, None]
+            z_hat = ste_round(z - medians) + medians
+            y_hat, y_likelihoods = self.charm(y, self.h_mean_s(z_hat), self.h_scale_s(z_hat), self._likelihood)
         x_hat = self.g_s(y_hat)[..., :height, :width]
         return {"x_hat": x_hat, "likelihoods": {"y": y_likelihoods, "z": z_likelihoods}}
 

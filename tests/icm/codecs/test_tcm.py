@@ -189,6 +189,16 @@ def test_it_learns() -> None:
     assert losses[-1] < 0.8 * losses[0]
 
 
+def test_mixed_precision_leaves_the_prior_alone() -> None:
+    network = tiny_tcm()
+    x = torch.rand(1, 3, 128, 128)
+    for training in (True, False):
+        with torch.autocast("cpu", torch.bfloat16), torch.set_grad_enabled(training):
+            out = network.train(training)(x)
+        assert out["x_hat"].dtype == torch.bfloat16
+        assert {p.dtype for p in out["likelihoods"].values()} == {torch.float32}
+
+
 def test_compressai_finds_it() -> None:
     import compressai
     from compressai.registry import MODELS
