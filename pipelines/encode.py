@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines import groups, roi
+from pipelines import groups, regions, roi
 from pipelines.run.batch import EXPECTED, Refusals, about, each, telling_memory
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ examples:
   vcm encode photos -o coded --codec sa-icm-s:25 --resume       go on where a run was stopped
   vcm encode camera.mp4 -o camera.vcm --codec sa-icm-s:25
   vcm encode photos -o coded --codec sa-icm-s:45 --roi saliency --roi-option step=30 cell=16 share=0.3
+  vcm encode street.jpg -o street.vcm --codec segpic --weights segpic.safetensors --regions felzenszwalb
   vcm encode street.jpg -o street.vcm --codec groups:30 --groups-from instances.json --lock person --key-file K
   vcm encode photos -o jpegs --codec jpeg:30                     an anchor
 `vcm models` lists the codecs.
@@ -60,6 +61,7 @@ class Request:
     roi: str | None = None
     roi_options: tuple[str, ...] = ()
     groups: groups.GroupRequest | None = None
+    regions: regions.RegionRequest | None = None
 
     @property
     def sized(self) -> bool:
@@ -72,7 +74,7 @@ class Request:
     def settings(self) -> dict[str, Any]:
         """What decides the files, beside the weights."""
         known = {key: value for key, value in dataclasses.asdict(self).items() if not key.startswith("roi")
-                 and (key, value) != ("groups", None)}  # fmt: skip
+                 and (key, value) not in (("groups", None), ("regions", None))}  # fmt: skip
         return known | roi.settings(self.roi, self.roi_options)
 
 
@@ -97,6 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", metavar="N", type=int, default=1, help="processes for a folder (default 1)")
     parser.add_argument("--resume", action="store_true", help="skip what an earlier run with these settings finished")
     groups.add_encode_arguments(parser)
+    regions.add_arguments(parser)
     parser.add_argument("--dry-run", action="store_true", help="say what would be written, write nothing")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -109,7 +112,8 @@ def run(arguments: argparse.Namespace) -> int:
     if len(qualities) > 1:
         raise ValueError(f"{arguments.codec}: one quality is needed here, not {len(qualities)}")
     request = Request(name, qualities[0] if qualities else None, arguments.weights, arguments.bpp, arguments.bytes,
-                      arguments.roi, tuple(arguments.roi_option), groups.request(arguments, name))  # fmt: skip
+                      arguments.roi, tuple(arguments.roi_option), groups.request(arguments, name),
+                      regions.request(arguments, name))  # fmt: skip
     _check(request, arguments)
     suffix: str = request.codec().suffix
     if arguments.input.is_dir():
@@ -238,6 +242,8 @@ def _encode_picture(source: Path, request: Request) -> tuple[bytes, float, int, 
         options["roi"] = roi.regions_of(request.roi, request.roi_options).map_of(source, picture)
     if request.groups is not None:
         options |= request.groups.keywords(source, picture)
+    if request.regions is not None:
+        options |= request.regions.keywords(source, picture)
     if not request.sized:
         codec = request.codec()
         return codec.encode(picture, **options), codec.quality, width, height, 1
@@ -256,6 +262,8 @@ def _encode_clip(source: Path, request: Request) -> tuple[bytes, float, int, int
         raise ValueError(f"{source}: {request.name} codes pictures, not clips; choose one of ours (`vcm models`)")
     if request.roi is not None:
         raise ValueError(f"{source}: --roi is for pictures; code the clip without it")
+    if request.regions is not None:
+        raise ValueError(f"{source}: --regions is for pictures; code the clip without it")
     count = 0
 
     def frames() -> Iterator[tuple[np.ndarray, int]]:

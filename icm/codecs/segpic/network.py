@@ -79,6 +79,7 @@ class Network(nn.Module):
             # z must start with a spread of about one quantiser step: narrower, all of it rounds to zero, and a side
             # channel that says nothing is slow to learn to.
             self.h_a[-1].weight.mul_(16)  # type: ignore[operator]
+            self.g_s1[-1].bias.fill_(0.5)  # type: ignore[operator]  # the first picture is grey, not black
         self.h_mean, self.h_scale = (
             _stack(conv(width, width), shuffle_up(width, c), conv(c, b), shuffle_up(b, a), conv(a, latent))
             for _ in range(2)
