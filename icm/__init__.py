@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
+    from icm.quality_map import QualityMap
+
 
 def _codec(name: str, module: str) -> Callable[..., Any]:
     def builder(quality: float | None = None, **options: Any) -> Any:
@@ -32,12 +34,18 @@ CODECS: dict[str, Callable[..., Any]] = {
 }
 
 
-def encode(picture: np.ndarray, codec: str = "sa-icm-s", **options: Any) -> bytes:
-    """(H, W, 3) uint8 RGB → the bytes of a .vcm file. codec: NAME or NAME:QUALITY."""
+def encode(picture: np.ndarray, codec: str = "sa-icm-s", roi: QualityMap | None = None, **options: Any) -> bytes:
+    """(H, W, 3) uint8 RGB → the bytes of a .vcm file. codec: NAME or NAME:QUALITY. roi: qualities of cells, below that
+    one (icm/quality_map.py), for codecs that have `takes_roi`."""
     name, _, quality = codec.partition(":")
     if name not in CODECS:
         raise ValueError(f"unknown codec {name}; known: {', '.join(CODECS)}")
-    return CODECS[name](float(quality) if quality else None, **options).encode(picture)
+    coder = CODECS[name](float(quality) if quality else None, **options)
+    if roi is None:
+        return coder.encode(picture)
+    if not getattr(coder, "takes_roi", False):
+        raise ValueError(f"{name} has one quality a picture; sa-icm-s and lic-s have maps of it")
+    return coder.encode(picture, roi=roi)
 
 
 def decode(data: Any, **options: Any) -> np.ndarray:

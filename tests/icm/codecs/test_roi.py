@@ -69,6 +69,13 @@ def test_a_map_that_changes_nothing_leaves_no_trace(codec: PictureCodec) -> None
     assert codec.encode(original, flat) == codec.encode(original)
 
 
+def test_in_python(tiny_weights: Path) -> None:
+    original, roi = picture(80, 120), a_map(80, 120)
+    data = icm.encode(original, "sa-icm-s:70", roi=roi, weights=tiny_weights)
+    assert len(data) < len(icm.encode(original, "sa-icm-s:70", weights=tiny_weights))
+    assert icm.decode(data, weights=tiny_weights).shape == original.shape
+
+
 def test_bytes_follow_the_map(codec: PictureCodec) -> None:
     """All cells a step lower cost about what the lower quality costs, and half of them about half the way."""
     original = picture(256, 256)
