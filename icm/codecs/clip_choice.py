@@ -17,7 +17,7 @@ import numpy as np
 from icm.quality import HIGHEST, LOWEST, STEPS
 
 LMBDA_LOWEST, LMBDA_HIGHEST = 1e-4, 3e-2  # of the training configurations, at quality 1 and 100; bits a unit of MSE
-PATIENCE = 0.5  # measured: clips.md
+PATIENCE = 1.0  # measured: clips.md
 SLACK = 0.02  # of a tile's error, forgiven each frame: noise is not the same in every frame
 CUT = 0.75  # a frame that sends more than this share of its tiles sends all, and is a key frame
 
@@ -45,7 +45,8 @@ class Choice:
         return self.debt > self.price * self.bits
 
     def sent(self, tiles: np.ndarray, frame: np.ndarray, shown: np.ndarray, size: int) -> None:
-        """Note that `tiles` were sent in `size` bytes, and what is shown since."""
+        """Note that `tiles` were sent in `size` bytes, and what is shown since. Of a key frame, what it would have been
+        at the quality of the others: that is what sending a tile can bring."""
         self.least[tiles] = self.errors(frame, shown)[tiles]
         self.debt[tiles] = 0
         if tiles.all():

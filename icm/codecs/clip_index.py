@@ -1,6 +1,6 @@
 """What the header says of a clip of which only changed tiles are sent: groups of frames, and which tiles each sends.
 
-    parameters   quality·16 (2 bytes) │ log2 area │ log2 tile │ group │ group │ …       normative: clips.md
+    parameters   quality·16 (2 bytes) │ log2 area │ log2 tile │ key │ group │ group │ …       normative: clips.md
     group        frames (varint) │ length (varint) │ maps of its frames but the first, which sends every tile
 
 A group begins with a key frame, so its first frame is where decoding can start. In the header, maps survive damage to
@@ -17,7 +17,7 @@ import numpy as np
 from icm.bitstream import Decoder, Desynchronised, Encoder, StreamError, Tables
 from icm.bitstream.fields import Cursor, varint
 
-TILE_SMALLEST = 64  # pixels: one position of z
+STEPS, HIGHEST = 16, 100  # of icm/quality.py, which needs torch
 CERTAIN = 64  # tables 0 to 64: the probability that a tile is sent, in 64ths, but never 0 or 1
 KEPT = 1023  # counts of a context are halved beyond this
 
@@ -34,13 +34,15 @@ TABLES = _tables()
 class ClipIndex:
     """Parsed parameters. height, width: of a frame in pixels; tile: side of what is sent or kept, in pixels.
 
+    finer: by how many whole qualities key frames are quantised more finely than others; what stays is worth more bits.
     lengths: frames of each group; payloads: their coded maps. Raises StreamError on parameters that contradict.
     """
 
     def __init__(
-        self, height: int, width: int, code: int, area: int, tile: int, lengths: list[int], payloads: list[bytes]
-    ) -> None:
-        self.code, self.area, self.tile = code, area, tile
+        self, height: int, width: int, code: int, area: int, tile: int, finer: int, lengths: list[int],
+        payloads: list[bytes],
+    ) -> None:  # fmt: skip
+        self.code, self.area, self.tile, self.finer = code, area, tile, finer
         self.shape = -(-height // tile), -(-width // tile)
         self.lengths, self.payloads = np.array(lengths, np.int64), payloads
         self.keys = np.cumsum(self.lengths) - self.lengths
@@ -49,7 +51,7 @@ class ClipIndex:
 
     def to_bytes(self) -> bytes:
         """The header's parameters."""
-        logs = bytes([self.area.bit_length() - 1, self.tile.bit_length() - 1])
+        logs = bytes([self.area.bit_length() - 1, self.tile.bit_length() - 1, self.finer])
         groups = [varint(n) + varint(len(p)) + p for n, p in zip(self.lengths.tolist(), self.payloads, strict=True)]
         return self.code.to_bytes(2, "little") + logs + b"".join(groups)
 
@@ -59,8 +61,11 @@ class ClipIndex:
         data, lengths, payloads, total = header.parameters, [], [], 0
         cursor = Cursor(data, 0, "the index of the clip")
         code, log_area, log_tile = int.from_bytes(cursor.take(2), "little"), cursor.byte(), cursor.byte()
+        finer = cursor.byte()
         if not 6 <= log_tile <= log_area <= 15:
             raise StreamError(f"damaged: tiles of 2^{log_tile} pixels in areas of 2^{log_area} are out of range")
+        if not code + finer * STEPS <= HIGHEST * STEPS:
+            raise StreamError(f"damaged: key frames {finer} above quality {code / STEPS:g} are out of range")
         while cursor.left:
             lengths.append(cursor.varint())
             payloads.append(cursor.take(cursor.varint()))
@@ -69,11 +74,15 @@ class ClipIndex:
                 break
         if total != header.frames or cursor.left or not lengths[-1]:
             raise StreamError(f"damaged: the index of the clip does not hold its {header.frames} frames")
-        return cls(header.height, header.width, code, 1 << log_area, 1 << log_tile, lengths, payloads)
+        return cls(header.height, header.width, code, 1 << log_area, 1 << log_tile, finer, lengths, payloads)
 
     def group_of(self, frame: int) -> int:
         """Number of the group that holds a frame."""
         return int(np.searchsorted(self.keys, frame, "right")) - 1
+
+    def code_of(self, frame: int) -> int:
+        """The quality, times 16, by which a frame's symbols are read."""
+        return self.code + self.finer * STEPS * (frame == self.key_of(frame))
 
     def key_of(self, frame: int) -> int:
         """The key frame from which a frame is decoded."""
@@ -109,7 +118,7 @@ def describe(header: Any) -> dict[str, Any]:
     except StreamError as error:
         return {"index": str(error)}
     return {
-        "quality": index.code / 16, "area_px": index.area, "tile_px": index.tile,
+        "quality": index.code / STEPS, "key_frames_finer_by": index.finer, "area_px": index.area, "tile_px": index.tile,
         "tiles_a_frame": index.shape[0] * index.shape[1], "key_frames": index.keys.tolist(), "tiles_sent": sent,
     }  # fmt: skip
 

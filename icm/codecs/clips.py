@@ -23,9 +23,11 @@ from icm.codecs.clip_choice import CUT, Choice
 from icm.codecs.clip_index import ClipIndex, around, encode_maps
 from icm.codecs.coding import GREY, Held, PictureCoder, Window
 from icm.codecs.layers import STRIDE
+from icm.quality import HIGHEST, STEPS
 
 TILE = 64  # pixels: one position of z
 REFRESH = 128  # frames from key to key
+FINER = 30  # qualities that a key frame's symbols are finer by: most of it stays to be seen for a whole group
 FAR = 4  # latents, and as many again: how far the encoder looks around what it sends; what lies beyond hardly counts
 
 
@@ -33,13 +35,15 @@ class ClipEncoder:
     """Frames in, sections and parameters out; memory does not grow with the clip but by what is sent.
 
     area: side of what is coded in one go, in pixels; tile: side of what is sent or kept; refresh: frames, at most, from
-    one key frame to the next.
+    one key frame to the next; finer: by how many qualities their symbols are finer than those of the frames between.
     """
 
     def __init__(
-        self, coder: PictureCoder, code: int, height: int, width: int, area: int, refresh: int, tile: int = TILE
-    ) -> None:
+        self, coder: PictureCoder, code: int, height: int, width: int, area: int, refresh: int, tile: int = TILE,
+        finer: int = FINER,
+    ) -> None:  # fmt: skip
         self.coder, self.code, self.area, self.refresh = coder, code, area, refresh
+        self.finer = max(0, min(finer, (int(HIGHEST) * STEPS - code) // STEPS))
         self.height, self.width = height, width
         self.tile = min(tile, area)
         self.choice = Choice(height, width, self.tile, code)
@@ -63,18 +67,27 @@ class ClipEncoder:
         if not sent.any():
             self.sections.append(b"")
             return
-        encoder = Encoder()
-        walk_frame(self.coder, encoder, self.held, positions(sent, self.held, self.tile), self.code, self.area,
-                   self._latent(frame, sent))  # fmt: skip
-        self.sections.append(encoder.finish())
+        y = self._latent(frame, sent)
+        payload = self._code(y, sent, self.code)
         self._show(sent)
-        self.choice.sent(sent, frame, self.shown, len(self.sections[-1]))
+        self.choice.sent(sent, frame, self.shown, len(payload))
+        if len(self._maps) == 1 and self.finer:  # that was what sending a tile can bring; what stays gets more
+            self.held.clear()
+            payload = self._code(y, sent, self.code + STEPS * self.finer)
+            self._show(sent)
+        self.sections.append(payload)
+
+    def _code(self, y: Tensor, sent: np.ndarray, code: int) -> bytes:
+        """The symbols of the tiles as a payload, and into what is held."""
+        encoder = Encoder()
+        walk_frame(self.coder, encoder, self.held, positions(sent, self.held, self.tile), code, self.area, y)
+        return encoder.finish()
 
     def finish(self) -> bytes:
         """The header's parameters."""
         self._close()
         size = self.height, self.width
-        return ClipIndex(*size, self.code, self.area, self.tile, self.lengths, self.payloads).to_bytes()
+        return ClipIndex(*size, self.code, self.area, self.tile, self.finer, self.lengths, self.payloads).to_bytes()
 
     def _close(self) -> None:
         if self._maps:
@@ -161,7 +174,7 @@ class ClipDecoder:
             try:
                 decoder = Decoder(stream.section(i))
                 walk_frame(self.coder, decoder, self.held, positions(sent, self.held, self.index.tile),
-                           self.index.code, self.index.area)  # fmt: skip
+                           self.index.code_of(i), self.index.area)  # fmt: skip
                 decoder.finish()
             except StreamError as error:
                 last = self.index.affected(i) if tiles else i

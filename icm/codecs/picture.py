@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 from icm.bitstream import CHANGED_TILES, QUALITY_MAP, Header, OtherWeights, Stream, StreamError, Times, read, write
-from icm.codecs.clips import REFRESH, ClipDecoder, ClipEncoder
+from icm.codecs.clips import FINER, REFRESH, ClipDecoder, ClipEncoder
 from icm.codecs.coding import GREY, PictureCoder, Window
 from icm.codecs.layers import STRIDE
 from icm.codecs.release import Release, shipped_with
@@ -48,6 +48,7 @@ class PictureCodec:
 
     quality: 1…100 in sixteenths. weights: a name or a path (default: those of the name). tile: pixels, 2^n from 64.
     refresh: of clips, a whole frame at least every so many frames, changed tiles between; 1: every frame whole.
+    finer: by how many qualities the symbols of those whole frames are finer than the others' (at most up to 100).
     """
 
     suffix = ".vcm"
@@ -56,7 +57,7 @@ class PictureCodec:
 
     def __init__(
         self, name: str, quality: float | None = None, weights: str | os.PathLike[str] | None = None, tile: int = TILE,
-        refresh: int = REFRESH,
+        refresh: int = REFRESH, finer: int = FINER,
     ) -> None:  # fmt: skip
         self.name, self.quality = name, DEFAULT_QUALITY if quality is None else float(quality)
         self.code = to_code(self.quality)
@@ -65,7 +66,9 @@ class PictureCodec:
             raise ValueError(f"a tile's side is a power of two from 64 to 32768, not {tile}")
         if refresh < 1:
             raise ValueError(f"a clip is refreshed every 1 or more frames, not {refresh}")
-        self.tile, self.refresh = tile, refresh
+        if finer < 0:
+            raise ValueError(f"key frames are finer by 0 or more qualities, not {finer}")
+        self.tile, self.refresh, self.finer = tile, refresh, finer
         self._clips: weakref.WeakKeyDictionary[Stream, ClipDecoder] = weakref.WeakKeyDictionary()
         self.weights, self.named = str(weights or name), weights is not None
         self.coder = coder_of(self.weights)
@@ -111,7 +114,9 @@ class PictureCodec:
             if self.refresh == 1:
                 sections += self._tiles(frame)
             else:
-                changes = changes or ClipEncoder(self.coder, self.code, *size, self.tile, self.refresh)
+                changes = changes or ClipEncoder(
+                    self.coder, self.code, *size, self.tile, self.refresh, finer=self.finer
+                )
                 changes.add(frame)
             ticks.append(int(tick))
         if size is None:
@@ -240,7 +245,7 @@ class PictureCodec:
             )
         changed = header.kind == "clip" and bool(header.features & CHANGED_TILES)
         mapped = bool(header.features & QUALITY_MAP)
-        fits = len(header.parameters) > 4 and not mapped if changed else len(header.parameters) == 3 + 2 * mapped
+        fits = len(header.parameters) > 5 and not mapped if changed else len(header.parameters) == 3 + 2 * mapped
         if header.kind not in ("picture", "clip") or not fits:
             raise StreamError(
                 f"damaged: a {header.kind} with {len(header.parameters)} bytes of parameters is none of {self.name}"

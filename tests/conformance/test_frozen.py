@@ -48,8 +48,8 @@ def symbols(path: Path) -> str:
 
 
 def changed() -> bytes:
-    """A clip of changed tiles, in areas of 128 pixels, with two key frames and one frame that sends nothing."""
-    codec = PictureCodec("sa-icm-s", 45, weights=WEIGHTS, tile=128, refresh=4)
+    """A clip of changed tiles, in areas of 128 pixels, with two finer key frames and a frame that sends nothing."""
+    codec = PictureCodec("sa-icm-s", 45, weights=WEIGHTS, tile=128, refresh=4, finer=20)
     frames = [picture(150, 200, 40) for _ in range(7)]
     for i, frame in enumerate(frames):
         frame[60:90, 12 * (i - i // 3) : 12 * (i - i // 3) + 40] = 250

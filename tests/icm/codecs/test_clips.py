@@ -133,10 +133,38 @@ def test_any_frame_alone_and_in_any_order(codec, data, decoded):
         assert (tick, np.array_equal(alone, decoded[i])) == (i, True)
 
 
-def test_key_frames_are_what_a_picture_is(codec, frames, data, decoded):
+def test_key_frames_are_what_a_picture_is(tiny_weights, frames):
+    codec = PictureCodec("sa-icm-s", 40, weights=tiny_weights, refresh=8, finer=0)
+    data = coded(codec, frames[:10])
+    decoded = [frame for frame, _ in codec.decode_clip(data)]
     with read(data) as clip, read(codec.encode(frames[8])) as alone:
         assert clip.section(8) == alone.section(0)
     assert np.array_equal(decoded[8], codec.decode(codec.encode(frames[8])))
+
+
+def test_key_frames_are_finer():
+    """They stay for long, so they get more bits; no further than the best quality, and not in frames between."""
+    errors, sizes = [], []
+    for finer in (0, 20):
+        codec = PictureCodec("sa-icm-s", 30, finer=finer)
+        frames = [picture(100, 130)] * 2
+        data = encoded(codec, frames)
+        shown = [frame for frame, _ in codec.decode_clip(data)]
+        assert index_of(data).finer == finer
+        assert np.array_equal(*shown)
+        errors.append(np.mean((frames[0].astype(float) - shown[0]) ** 2))
+        sizes.append(len(data))
+    assert errors[1] < 0.95 * errors[0]
+    assert sizes[1] > 1.2 * sizes[0]
+    for quality, most in ((80.5, 19), (100, 0)):
+        data = encoded(PictureCodec("sa-icm-s", quality), frames[:1])
+        assert index_of(data).finer == most
+        with read(data) as stream:
+            p = bytearray(stream.header.parameters)
+            p[4] += 1
+            file = write(dataclasses.replace(stream.header, parameters=bytes(p)), [stream.section(0)])
+        with pytest.raises(StreamError, match=r"key frames .* are out of range"):
+            next(codec.decode_clip(file))
 
 
 def test_an_unchanged_frame_costs_its_row_in_the_table(codec, frames):
@@ -274,12 +302,12 @@ def test_indices_that_contradict_are_refused(codec, data):
     with read(data) as stream:
         header, sections = stream.header, list(stream.sections())
     p = header.parameters
-    bad = [p[:-1], p + b"\0\0", p[:3], p[:4] + b"\0\0" + p[4:], p[:4] + b"\x14\0", p[:2] + b"\x05\x05" + p[4:],
-           p[:2] + b"\x06\x07" + p[4:], b""]  # fmt: skip
+    bad = [p[:-1], p + b"\0\0", p[:3], p[:5] + b"\0\0" + p[5:], p[:5] + b"\x14\0", p[:2] + b"\x05\x05" + p[4:],
+           p[:2] + b"\x06\x07" + p[4:], p[:4] + b"\x3d" + p[5:], b"", p[:4], p[:5]]  # fmt: skip
     rng = np.random.default_rng(6)
     for _ in range(30):
         changed = bytearray(p)
-        changed[int(rng.integers(4, len(p)))] ^= 1 << int(rng.integers(8))
+        changed[int(rng.integers(5, len(p)))] ^= 1 << int(rng.integers(8))
         bad.append(bytes(changed))
     for parameters in bad:
         file = write(dataclasses.replace(header, parameters=parameters), sections)
@@ -330,6 +358,8 @@ def test_the_choice_forgives_noise_and_counts_errors():
 
 
 def test_bad_requests(tiny_weights, frames):
+    with pytest.raises(ValueError, match="finer by 0 or more"):
+        PictureCodec("sa-icm-s", 40, weights=tiny_weights, finer=-1)
     with pytest.raises(ValueError, match="every 1 or more frames, not 0"):
         PictureCodec("sa-icm-s", 40, weights=tiny_weights, refresh=0)
     codec = PictureCodec("sa-icm-s", 40, weights=tiny_weights)
@@ -343,7 +373,7 @@ def test_what_a_header_says(codec, data):
     with read(data) as stream:
         facts = icm.describe(stream.header)
     assert facts["quality"] == 40
-    assert facts["key_frames"] == [0, 8, 16]
+    assert (facts["key_frames"], facts["key_frames_finer_by"]) == ([0, 8, 16], 30)
     assert facts["tiles_sent"][8] == facts["tiles_a_frame"] == 24
     assert len(facts["tiles_sent"]) == 20
 
