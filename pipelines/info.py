@@ -99,9 +99,10 @@ def _groups(stream: Stream) -> list[dict[str, Any]]:
 
 def _parts(stream: Stream) -> list[tuple[str, int, int]]:
     """The parts of the bytes that are there, covering them exactly."""
+    import icm
     import nerv
 
-    parts, tensors = [], nerv.section_names(stream.header)
+    parts, tensors = [], nerv.section_names(stream.header) or icm.section_names(stream.header)
     for name, offset, length in stream.layout():
         word, _, number = name.partition(" ")
         if word == "section" and number.isdecimal() and int(number) < len(tensors):
@@ -134,7 +135,7 @@ def text(file: str, facts: dict[str, Any], shown: int | None) -> str:
     if facts["problem"]:
         lines.append(f"  {facts['problem']}")
     rows = [("format", f"VCM {facts['version']}"), ("model", facts["model"])]
-    rows += [(name, str(value)) for name, value in facts["codec"].items()]
+    rows += [(name, _short(value, shown)) for name, value in facts["codec"].items()]
     rows += [("weights", f"{facts['weights_sha256_first8']}... (SHA-256 of weights and tables)")]
     if clip:
         rows.append(("time", _time(facts)))
@@ -142,7 +143,8 @@ def text(file: str, facts: dict[str, Any], shown: int | None) -> str:
     if facts["features"]:
         rows.append(("features", ", ".join(facts["features"])))
     if facts["parameters"]:
-        rows.append(("parameters", f"{facts['parameters']} (the codec's own)"))
+        word, most = facts["parameters"], None if shown is None else 4 * shown
+        rows.append(("parameters", f"{word[:most]}{'...' if word[most:] and most else ''} (the codec's own)"))
     lines += [f"  {name:<11} {value}" for name, value in rows]
     if facts.get("groups"):
         lines += groups.table(facts["groups"])
@@ -152,6 +154,14 @@ def text(file: str, facts: dict[str, Any], shown: int | None) -> str:
     total = sum(p["bytes"] for p in facts["parts"])
     lines.append(_row("", total, facts["rate_bpp"], facts["bytes"], "the whole file"))
     return "\n".join(lines)
+
+
+def _short(value: Any, shown: int | None) -> str:
+    """A list is cut after `shown` items."""
+    if not isinstance(value, list):
+        return str(value)
+    rest = f" ... ({len(value)} in all)" if shown is not None and len(value) > shown else ""
+    return ", ".join(map(str, value[:shown])) + rest
 
 
 def _row(offset: int | str, count: int, bpp: float, total: int, name: str) -> str:

@@ -158,3 +158,31 @@ def test_weights_that_are_missing_are_a_bad_request_only_when_named(files, monke
     assert "container only (no such weights)" in capsys.readouterr().out
     assert main(["verify", str(files["good"]), "--weights", "x.safetensors"]) == 2
     assert capsys.readouterr().err == "vcm: no such weights\n"
+
+
+def test_clips_of_changed_tiles(vcm, tmp_path):
+    """Key frames and tiles sent, for people and for machines; the frames that damage concerns, from `vcm verify`."""
+    frozen = Path(__file__).parents[1] / "conformance"
+    done = vcm("info", frozen / "changed.vcm")
+    assert done.code == 0
+    assert "key_frames  0, 4\n" in done.out
+    assert "changed tiles" in done.out
+    for line in ("section 0 (frame 0: key frame)", "section 1 (frame 1: 2 of 12 tiles)", "section 3 (frame 3: 0 of 12"):
+        assert line in done.out
+    facts = json.loads(vcm("info", frozen / "changed.vcm", "--json").out)
+    assert facts["codec"]["tiles_sent"] == [12, 2, 2, 0, 12, 4, 0]
+    assert (facts["codec"]["tiles_a_frame"], facts["codec"]["tile_px"]) == (12, 64)
+    assert sum(part["bytes"] for part in facts["parts"]) == (frozen / "changed.vcm").stat().st_size
+    damaged = bytearray((frozen / "changed.vcm").read_bytes())
+    damaged[next(part["offset"] for part in facts["parts"] if part["name"].startswith("section 2 "))] ^= 1
+    (tmp_path / "a.vcm").write_bytes(damaged)
+    weights = "--weights", frozen / "tiny.safetensors"
+    assert vcm("verify", tmp_path / "a.vcm", *weights).code == 1
+    assert vcm("verify", frozen / "changed.vcm", *weights).out.count("symbols") == 1
+    done = vcm("decode", tmp_path / "a.vcm", "-o", tmp_path / "b", *weights)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "section 2 of 7 does not match its CRC32C; frames 2 to 3 lack something" in done.err
+    done = vcm("decode", tmp_path / "a.vcm", "-o", tmp_path / "c", "--partial", *weights)
+    assert done.code == 1
+    names = {path.name for path in (tmp_path / "c").iterdir()}
+    assert sorted(name for name in names if "damage" in name) == ["frame_000002.damage.png", "frame_000003.damage.png"]
