@@ -37,7 +37,7 @@ def test_decoder_gives_what_the_network_computes(weights: Path, codec: SameBuild
     assert np.array_equal(icm.decode(data, weights=weights), decoded)
     network = icm.build("tcm", weights=weights)
     with torch.no_grad():
-        x_hat = network(torch.from_numpy(original).permute(2, 0, 1)[None].float() / 255)["x_hat"]
+        x_hat = network(torch.tensor(original).permute(2, 0, 1)[None].float() / 255)["x_hat"]
     expected = (x_hat[0].clamp(0, 1) * 255).round().permute(1, 2, 0).numpy()
     assert np.median(np.abs(decoded - expected)) == 0
     assert np.mean(np.abs(decoded - expected)) < 0.5
