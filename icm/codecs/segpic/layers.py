@@ -10,50 +10,14 @@ Everything here is plain PyTorch: streams are read without importing what traini
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from icm.codecs.tcm.layers import Gdn
+
 STRIDE = 64  # pixels a position of z: pictures are padded to multiples
 BLOCKED = -100.0  # added to the logits of pairs that only the cyclic shift made neighbours
-
-
-class _AtLeast(torch.autograd.Function):
-    """max(x, bound) whose gradient also passes where it would lead back above the bound."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, bound: float) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.bound = bound
-        return x.clamp(min=bound)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        (x,) = ctx.saved_tensors
-        return gradient * ((x >= ctx.bound) | (gradient < 0)), None
-
-
-class GDN(nn.Module):
-    """x / sqrt(beta + gamma·x²), (B, C, h, w); inverse: multiplied (arXiv 1511.06281).
-
-    Parameters are kept as CompressAI keeps them, square roots with a pedestal, so that its checkpoints fit.
-    """
-
-    PEDESTAL, BETA_MIN = 2.0**-36, 1e-6
-
-    def __init__(self, channels: int, inverse: bool = False) -> None:
-        super().__init__()
-        self.inverse = inverse
-        self.beta = nn.Parameter(torch.sqrt(torch.ones(channels) + self.PEDESTAL))
-        self.gamma = nn.Parameter(torch.sqrt(0.1 * torch.eye(channels) + self.PEDESTAL))
-
-    def forward(self, x: Tensor) -> Tensor:
-        beta = _AtLeast.apply(self.beta, (self.BETA_MIN + self.PEDESTAL) ** 0.5).square() - self.PEDESTAL
-        gamma = _AtLeast.apply(self.gamma, self.PEDESTAL**0.5).square() - self.PEDESTAL
-        norm = F.conv2d(x.square(), gamma[..., None, None], beta)
-        return x * (norm.sqrt() if self.inverse else norm.rsqrt())
 
 
 class ScaleAffine(nn.Module):
@@ -89,13 +53,13 @@ def shuffle_up(in_channels: int, out_channels: int) -> nn.Sequential:
 
 def down(in_channels: int, out_channels: int, affine: bool) -> nn.Sequential:
     """(B, C, h, w) → (B, C', h/2, w/2). affine: with SAL."""
-    layers = [conv(in_channels, out_channels, 5, 2), GDN(out_channels)]
+    layers = [conv(in_channels, out_channels, 5, 2), Gdn(out_channels)]
     return nn.Sequential(*layers, *([ScaleAffine(out_channels)] if affine else []))
 
 
 def up(in_channels: int, out_channels: int, affine: bool) -> nn.Sequential:
     """(B, C, h, w) → (B, C', 2h, 2w). The normalisation divides here, too, as the authors' does."""
-    layers = [nn.ConvTranspose2d(in_channels, out_channels, 5, 2, 2, output_padding=1), GDN(out_channels)]
+    layers = [nn.ConvTranspose2d(in_channels, out_channels, 5, 2, 2, output_padding=1), Gdn(out_channels)]
     return nn.Sequential(*([ScaleAffine(in_channels)] if affine else []), *layers)
 
 

@@ -80,15 +80,14 @@ class SegPIC(CompressionModel):
                 return ste_round(value - medians) + medians
 
         y, known = self.net.analyse(pad(x, STRIDE), regions, side)
-        means, scales = self.net.hyper(known, regions)
-
-        def likelihood(part: Tensor, sigma: Tensor, mu: Tensor) -> Tensor:
-            with torch.autocast(x.device.type, enabled=False):
-                return self.gaussian_conditional(part, exact(sigma), exact(mu))[1]
-
-        y_hat, likelihoods["y"] = self.net.charm(exact(y), means, scales, likelihood)
+        with torch.autocast(x.device.type, enabled=False):  # streams compute the prior in float32
+            means, scales = self.net.hyper(known, regions)
+            y_hat, likelihoods["y"] = self.net.charm(exact(y), means, scales, self._likelihood)
         x_hat = self.net.synthesise(y_hat, known, regions)[..., :height, :width]
         return {"x_hat": x_hat, "likelihoods": likelihoods}
+
+    def _likelihood(self, y: Tensor, sigma: Tensor, mu: Tensor) -> Tensor:
+        return self.gaussian_conditional(y, sigma, mu)[1]
 
     # --- streams ----------------------------------------------------------------------------------------------------
     def release(self) -> Any:

@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from icm.codecs.segpic.layers import GDN, STRIDE, conv, pad
+from icm.codecs.segpic.layers import STRIDE, conv, pad
+from icm.codecs.tcm.layers import Gdn
 
 AREA_FLOOR = 0.0005  # added to areas in positions, as the published weights expect
 FINE, COARSE = 4, 16  # pixels a position, of the two scales at which regions are looked at
@@ -90,7 +91,7 @@ def prototype_coder(channels: list[int], inverse: bool = False) -> nn.Sequential
     """1×1 convolutions with GDN between them: a prototype on its own, (B, C, P, 1) → (B, C', P, 1)."""
     layers: list[nn.Module] = []
     for inside, outside in itertools.pairwise(channels):
-        layers += [conv(inside, outside, 1), GDN(outside, inverse)]
+        layers += [conv(inside, outside, 1), Gdn(outside, inverse)]
     return nn.Sequential(*layers[:-1])
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import icm
-from icm.codecs.segpic.layers import GDN, Attention, ScaleAffine, pad
+from icm.codecs.segpic.layers import Attention, ScaleAffine, pad
 from icm.codecs.segpic.model import SegPIC
 from icm.codecs.segpic.regions import COARSE, FINE, RegionAdaptive, Regions, dense
 
@@ -52,25 +52,6 @@ def halves(height: int = 64, width: int = 64, left: int = 5, right: int = 9) -> 
 
 
 # --- layers ---------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("inverse", [False, True])
-@torch.enable_grad()
-def test_gdn_is_compressai_s_and_takes_its_weights(inverse: bool) -> None:
-    from compressai.layers import GDN as Reference
-
-    ours, theirs, x = GDN(6, inverse), Reference(6, inverse), torch.randn(2, 6, 5, 4)
-    assert torch.allclose(ours(x), theirs(x), atol=1e-6)
-    with torch.no_grad():
-        theirs.gamma.add_(0.2 * torch.rand(6, 6) - 0.1)
-        ours.load_state_dict({"beta": theirs.beta, "gamma": theirs.gamma})
-    assert torch.allclose(ours(x), theirs(x), atol=1e-6)
-    weights = torch.randn_like(x)
-    for layer in (ours, theirs):
-        (layer(x) * weights).sum().backward()
-    assert ours.gamma.grad is not None
-    assert theirs.gamma.grad is not None
-    assert torch.allclose(ours.gamma.grad, theirs.gamma.grad, atol=1e-4)
-
-
 def test_a_scale_affine_layer_scales_and_shifts() -> None:
     layer, x = ScaleAffine(3), torch.randn(1, 3, 4, 4)
     last = layer.layers[-1]
