@@ -17,8 +17,8 @@ Rate: bytes of the files. AP50: FastestDet against COCO's labels, by $VCM_SHARED
 against its own boxes (score 0.3 or more) on the originals, which does not ask whether these were right and is less
 noisy. No way sees FastestDet or a picture of val in training. At matched rates both are interpolated in log bpp.
 
-What is there is not made again: ended anywhere, the same command goes on. Writes table.jsonl (a row a file set),
-matched.json, table.md, plot.png.
+What is there is not made again: ended anywhere, the same command goes on, and more ways, seeds or qualities may be
+added. Writes table.jsonl (a row a file set), matched.json, table.md, plot.png.
 """
 
 from __future__ import annotations
@@ -42,7 +42,11 @@ import numpy as np
 
 from benchmarks.real_pictures import point, vcm
 
-WAYS = ("plain", "regions", "edges", "blend", "roi", "features")
+STYLES = {  # colours of Okabe and Ito, told apart by most eyes
+    "plain": ("#000000", "o"), "regions": ("#e69f00", "s"), "edges": ("#56b4e9", "^"), "blend": ("#0072b2", "v"),
+    "roi": ("#009e73", "D"), "features": ("#d55e00", "P"),
+}  # fmt: skip
+WAYS = tuple(STYLES)
 DISTORTION = {"plain": "all"}  # others are called as they are
 ROI = {"roi": ("--roi", "saliency")}  # what the encoder does beside
 SHIFT = {"roi": 8.0}  # of qualities: most cells of a map lie 20 below the one named, so that rates meet the others'
@@ -217,14 +221,12 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    from eval.plots import style
-
     figure, both = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
-    ways = list(dict.fromkeys(row["way"] for row in rows))
+    ways = [way for way in STYLES if any(row["way"] == way for row in rows)]
     titles = {"ap50_kept_percent": "AP50 kept, %", "agreement_ap50": "agreement with its own boxes, AP50"}
     for axes, (name, title) in zip(both, titles.items(), strict=True):
         for way in ways:
-            colour, mark = style(way, ways)
+            colour, mark = STYLES[way]
             of = [row for row in rows if row["way"] == way]
             axes.plot([r["rate_bpp"] for r in of], [r[name] for r in of], color=colour, marker=mark, linestyle="",
                       alpha=0.35)  # fmt: skip
@@ -256,6 +258,16 @@ def chosen_pictures(shared: Path, out: Path, count: int | None) -> Path:
     return folder
 
 
+def same_settings(out: Path, settings: Row) -> None:
+    """Note what all rows of this folder have in common; end where a folder was begun with something else."""
+    note = out / "settings.json"
+    if note.exists() and (then := json.loads(note.read_text())) != settings:
+        changed = "; ".join(f"{key} was {then.get(key)}, not {value}" for key, value in settings.items()
+                            if then.get(key) != value)  # fmt: skip
+        raise SystemExit(f"{out}: {changed}; give the same, or another -o")
+    note.write_text(json.dumps(settings, indent=1) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ways", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
@@ -272,6 +284,7 @@ def main() -> None:
     arguments.shared = Path(os.environ.get("VCM_SHARED", "../shared")).resolve()
     out = arguments.output.resolve()
     out.mkdir(parents=True, exist_ok=True)
+    same_settings(out, {key: getattr(arguments, key) for key in ("start", "steps", "pictures", "set")})
     pictures = chosen_pictures(arguments.shared, out, arguments.pictures)
     draw_edges(arguments.shared, out / "edges")
     runs = [(way, seed) for seed in arguments.seeds for way in arguments.ways]  # a whole seed first
@@ -287,7 +300,10 @@ def main() -> None:
             if not any((row["way"], row["seed"], row["quality"]) == (way, seed, quality) for row in rows):
                 rows.append(measure(way, seed, path, out, pictures, judge, quality))
                 table.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    matches = matched(rows, common_rates(rows))
+    rates = common_rates(rows)
+    if not rates:
+        print("no rate lies in every curve: measure further --qualities")
+    matches = matched(rows, rates)
     (out / "matched.json").write_text(json.dumps(matches, indent=1) + "\n")
     (out / "table.md").write_text(page(rows, matches))
     draw(rows, out / "plot.png")

@@ -55,6 +55,13 @@ def test_common_rates_lie_in_every_curve() -> None:
     assert ways.common_rates(apart) == []
 
 
+def test_a_folder_keeps_its_settings(tmp_path: Path) -> None:
+    ways.same_settings(tmp_path, {"steps": 5, "set": ["a=1"]})
+    ways.same_settings(tmp_path, {"steps": 5, "set": ["a=1"]})
+    with pytest.raises(SystemExit, match="steps was 5, not 6; give the same"):
+        ways.same_settings(tmp_path, {"steps": 6, "set": ["a=1"]})
+
+
 def test_page_and_plot(tmp_path: Path) -> None:
     data = rows(1.0)
     text = ways.page(data, ways.matched(data, [0.1, 0.5]))
