@@ -31,6 +31,7 @@ HELP = "code pictures and clips into files"
 EPILOG = """\
 OUT is a file for one IMAGE or CLIP (or a folder, when it is one or has no suffix), and a folder for DIR.
 --bpp and --bytes find the best quality whose file is no larger, on real bytes; the codec is then named without quality.
+Of a clip, sa-icm-s and lic-s send a whole frame every --refresh frames, and between them only the tiles that changed.
 --roi keeps the named quality where it matters and takes some elsewhere; the file says where, in a few bytes. WHAT is
 saliency, edges, a .json of boxes ({"street.jpg": [[x, y, width, height], ...]}, or COCO's), a mask .png or a folder.
 
@@ -51,7 +52,7 @@ examples:
 @dataclasses.dataclass(frozen=True)
 class Request:
     """What to code with. quality: None for the default, or where bpp (bits a pixel) or bytes decide. roi, roi_options:
-    of pipelines/roi.py."""
+    of pipelines/roi.py. refresh: of clips, frames from one whole frame to the next."""
 
     name: str
     quality: float | None = None
@@ -62,6 +63,7 @@ class Request:
     roi_options: tuple[str, ...] = ()
     groups: groups.GroupRequest | None = None
     regions: regions.RegionRequest | None = None
+    refresh: int | None = None
 
     @property
     def sized(self) -> bool:
@@ -69,21 +71,23 @@ class Request:
 
     def codec(self, quality: float | None = None) -> Any:
         """The codec at a quality (default: the requested one)."""
-        return codec_of(self.name, self.quality if quality is None else quality, self.weights)
+        return codec_of(self.name, self.quality if quality is None else quality, self.weights, self.refresh)
 
     def settings(self) -> dict[str, Any]:
         """What decides the files, beside the weights."""
         known = {key: value for key, value in dataclasses.asdict(self).items() if not key.startswith("roi")
-                 and (key, value) not in (("groups", None), ("regions", None))}  # fmt: skip
+                 and (key, value) not in (("groups", None), ("regions", None), ("refresh", None))}  # fmt: skip
         return known | roi.settings(self.roi, self.roi_options)
 
 
 @functools.lru_cache(maxsize=4)
-def codec_of(name: str, quality: float | None = None, weights: str | None = None) -> Any:
+def codec_of(
+    name: str, quality: float | None = None, weights: str | None = None, refresh: int | None = None
+) -> Any:
     """A codec, built once in this process; ValueError or OSError, one line, for a bad name, quality or weights."""
     from pipelines import codecs
 
-    return codecs.build(name, quality, **({"weights": weights} if weights else {}))
+    return codecs.build(name, quality, weights=weights or None, refresh=refresh)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,6 +100,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     size.add_argument("--bytes", metavar="N", type=int, help="at most N bytes a file")
     parser.add_argument("--weights", metavar="FILE", help="weights other than the shipped ones (safetensors)")
     roi.add_arguments(parser)
+    parser.add_argument("--refresh", metavar="K", type=int, help="of a clip: a whole frame every K frames at least, the "
+                        "tiles that changed between (128); 1: every frame whole")  # fmt: skip
     parser.add_argument("--workers", metavar="N", type=int, default=1, help="processes for a folder (default 1)")
     parser.add_argument("--resume", action="store_true", help="skip what an earlier run with these settings finished")
     groups.add_encode_arguments(parser)
@@ -113,7 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"{arguments.codec}: one quality is needed here, not {len(qualities)}")
     request = Request(name, qualities[0] if qualities else None, arguments.weights, arguments.bpp, arguments.bytes,
                       arguments.roi, tuple(arguments.roi_option), groups.request(arguments, name),
-                      regions.request(arguments, name))  # fmt: skip
+                      regions.request(arguments, name), arguments.refresh)  # fmt: skip
     _check(request, arguments)
     suffix: str = request.codec().suffix
     if arguments.input.is_dir():
@@ -133,6 +139,8 @@ def _check(request: Request, arguments: argparse.Namespace) -> None:
         raise ValueError(f"--workers {arguments.workers}: must be at least 1")
     if not arguments.input.exists():
         raise FileNotFoundError(f"{arguments.input}: no such file or folder")
+    if request.refresh is not None and not hasattr(codec_of(request.name, None, request.weights), "refresh"):
+        raise ValueError(f"--refresh: {request.name} knows no frames of changed tiles; leave it out")
     roi.check(request.roi, request.roi_options, request.codec())
 
 
