@@ -100,8 +100,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     size.add_argument("--bytes", metavar="N", type=int, help="at most N bytes a file")
     parser.add_argument("--weights", metavar="FILE", help="weights other than the shipped ones (safetensors)")
     roi.add_arguments(parser)
-    parser.add_argument("--refresh", metavar="K", type=int, help="of a clip: a whole frame every K frames at least, the "
-                        "tiles that changed between (128); 1: every frame whole")  # fmt: skip
+    parser.add_argument("--refresh", metavar="K", type=int, help="of a clip, a whole frame every K frames at least, "
+                        "the tiles that changed between (128); 1: every frame whole")  # fmt: skip
     parser.add_argument("--workers", metavar="N", type=int, default=1, help="processes for a folder (default 1)")
     parser.add_argument("--resume", action="store_true", help="skip what an earlier run with these settings finished")
     groups.add_encode_arguments(parser)
