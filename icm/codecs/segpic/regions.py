@@ -131,9 +131,8 @@ class RegionAdaptive(nn.Module):
     def _filter(self, u: Tensor, kernels: Tensor) -> Tensor:
         """Tap after tap, so that no ninefold copy of the features is made. kernels (B, 9·C, h, w)."""
         height, width = u.shape[-2:]
-        around, taps = F.pad(u, (1, 1, 1, 1)), kernels.unflatten(1, (-1, self.TAPS))
-        out = torch.zeros_like(u)
-        for tap in range(self.TAPS):
+        around, out = F.pad(u, (1, 1, 1, 1)), torch.zeros_like(u)
+        for tap, kernel in enumerate(kernels.unflatten(1, (-1, self.TAPS)).unbind(2)):
             row, col = divmod(tap, 3)
-            out = out + around[..., row : row + height, col : col + width] * taps[:, :, tap]
+            out = out + around[..., row : row + height, col : col + width] * kernel
         return out
