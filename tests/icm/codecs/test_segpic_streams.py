@@ -139,6 +139,19 @@ def test_sections_that_were_changed_are_refused(weights: Path, codec: SegpicCode
             coder.decode_tile(data, 64, 96, 12)
 
 
+def test_another_layout_or_number_of_threads_decodes_the_same(codec: SegpicCodec) -> None:
+    original = picture(100, 150)
+    payload = codec.coder.encode_tile(original, 12, regions(100, 150))
+    decoded = codec.coder.decode_tile(payload, 100, 150, 12).astype(int)
+    other, threads = SegpicCoder(codec.coder.release), torch.get_num_threads()
+    other.net = other.net.to(memory_format=torch.contiguous_format)
+    torch.set_num_threads(3)
+    try:
+        assert np.abs(other.decode_tile(payload, 100, 150, 12) - decoded).max() <= 1
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_module_interface(weights: Path) -> None:
     """CompressAI's calls; the estimate is what the coder spends beside the label map."""
     model = icm.build("segpic", weights=weights)
