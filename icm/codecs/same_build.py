@@ -24,7 +24,7 @@ from icm.codecs.networks import ALIASES
 from icm.codecs.picture import GREY, TILE, Window, check
 from icm.codecs.release import Release, find
 
-GUARD = 12
+GUARD = 14  # bits: 6e-5 of a scale, for about 0.015 bits a symbol
 
 
 class TileCoder(Protocol):
