@@ -35,6 +35,7 @@ from icm.quality_map import QualityMap, Roi
 
 TILE = 1024
 DEFAULT_QUALITY = 30.0
+_open_clips: weakref.WeakKeyDictionary[Stream, ClipDecoder] = weakref.WeakKeyDictionary()
 
 
 @functools.lru_cache(maxsize=4)
@@ -69,7 +70,6 @@ class PictureCodec:
         if finer < 0:
             raise ValueError(f"key frames are finer by 0 or more qualities, not {finer}")
         self.tile, self.refresh, self.finer = tile, refresh, finer
-        self._clips: weakref.WeakKeyDictionary[Stream, ClipDecoder] = weakref.WeakKeyDictionary()
         self.weights, self.named = str(weights or name), weights is not None
         self.coder = coder_of(self.weights)
 
@@ -227,9 +227,10 @@ class PictureCodec:
 
     def _clip(self, stream: Stream) -> ClipDecoder:
         """What stands where it was left in this stream."""
-        if stream not in self._clips:
-            self._clips[stream] = ClipDecoder(stream, self._parameters(stream)[0])
-        return self._clips[stream]
+        coder, found = self._parameters(stream)[0], _open_clips.get(stream)
+        if found is None or found.coder is not coder:
+            found = _open_clips[stream] = ClipDecoder(stream, coder)
+        return found
 
     def _parameters(self, stream: Stream) -> tuple[PictureCoder, int, int, Roi | None]:
         """(coder, quality code, tile side, how maps of qualities are read) for a stream. Unless weights were named, any

@@ -369,6 +369,13 @@ def test_bad_requests(tiny_weights, frames):
         coded(codec, [])
 
 
+def test_two_codecs_on_one_stream(codec, data, decoded):
+    other = PictureCodec("sa-icm-s", 70, weights=codec.weights)
+    with read(data) as stream:
+        for one, i in ((codec, 9), (other, 10), (codec, 3)):
+            assert np.array_equal(one.decode_frame(stream, i), decoded[i])
+
+
 def test_what_a_header_says(codec, data):
     with read(data) as stream:
         facts = icm.describe(stream.header)
