@@ -123,13 +123,18 @@ class Trainer:
 
     def run(self, resume: bool = False) -> Path:
         """Train to the end; returns the exported weights. ValueError where a run stands here and resume is off."""
-        if self.world > 1 and not dist.is_initialized():
+        joined = self.world > 1 and not dist.is_initialized()
+        if joined:
             dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
         if self.rank:
-            return self._run(resume)
-        make_folder(self.folder)
-        with Lock(self.folder):
-            return self._run(resume)
+            path = self._run(resume)
+        else:
+            make_folder(self.folder)
+            with Lock(self.folder):
+                path = self._run(resume)
+        if joined:
+            dist.destroy_process_group()  # its threads must not outlive the interpreter
+        return path
 
     def _run(self, resume: bool) -> Path:
         if self.checkpoint.exists():
