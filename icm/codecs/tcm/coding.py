@@ -74,8 +74,8 @@ class TcmCoder:
         return self.net.charm.walk(coder, self.scale_tables, means, scales, guard, y)
 
     def memory(self, height: int, width: int) -> int:
-        """The widest stage of g_s, at half the size, and the latents. 24 N floats a position there: 13 N measured in use
-        at once (N = 64, 512x512), and 21 N taken by an allocator that leaves gaps."""
+        """The widest stage of g_s, at half the size, and the latents. 24 N floats a position of that stage: 13 N were
+        measured in use at once (N = 64, 512x512), and 21 N taken by an allocator that leaves gaps."""
         rows, cols = (-(-side // MULTIPLE) * MULTIPLE for side in (height, width))
         n, latent = self.net.settings["width"], self.net.settings["latent"]
         return 4 * rows * cols * (24 * n // 4 + 8 * latent // 256) + 3 * height * width
