@@ -23,8 +23,6 @@ from icm.codecs.charm import Charm
 from icm.codecs.segpic.layers import Attention, conv, down, shuffle_up, up
 from icm.codecs.segpic.regions import COARSE, FINE, RegionAdaptive, Regions, prototype_coder
 
-SIDES = ("p4", "p16", "z")  # in the order of the stream
-
 # (name, value to quantise) → quantised; the value is None where a decoder asks
 Side = Callable[[str, Tensor | None], Tensor]
 
@@ -101,7 +99,7 @@ class Network(nn.Module):
 
     # --- encoder ----------------------------------------------------------------------------------------------------
     def analyse(self, x: Tensor, regions: Regions, side: Side) -> tuple[Tensor, dict[str, Tensor]]:
-        """x (B, 3, H, W) → y, and the quantised side symbols by name. `side` is called in the order of SIDES."""
+        """x (B, 3, H, W) → y, and the quantised side symbols by name. `side` is called for p4, p16, z."""
         f, known = self.g_a1(x), {}
         if self.settings["rat"]:
             known["p4"] = side("p4", self.prototypes["p4_a"](regions.pool(f, FINE)))
