@@ -14,6 +14,7 @@ import functools
 import os
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -52,7 +53,8 @@ class SameBuildCodec:
     """`sa-icm` and its like: encode, decode, and the same for clips.
 
     weights: a path; there is no default. quality: None or 0, or what the weights call theirs: they have one rate, and
-    the number is only a name for it in tables and plots. tile: pixels, 2^n from 128. guard: bits, see guard.py.
+    the number is only a name for it in tables and plots. weights may be a folder of such files: then the quality
+    chooses among them, and streams find theirs by its hash. tile: pixels, 2^n from 128. guard: bits, see guard.py.
     """
 
     suffix = ".vcm"
@@ -76,7 +78,7 @@ class SameBuildCodec:
         if not 0 <= guard <= GUARD_MAX:
             raise ValueError(f"a guard has 0 to {GUARD_MAX} bits, not {guard}")
         self.name, self.tile, self.guard, self.weights = name, tile, guard, str(weights)
-        self.coder = coder_of(str(find(weights)))
+        self.coder = coder_of(str(_chosen(name, Path(weights), quality) if Path(weights).is_dir() else find(weights)))
         release = self.coder.release
         if release.arch != ALIASES.get(name, name):
             raise ValueError(f"{weights}: are weights of {release.arch}, not of {name}")
@@ -157,6 +159,8 @@ class SameBuildCodec:
     ) -> tuple[np.ndarray, dict[Window, str], list[Window]]:
         """A frame as far as it is intact → (picture, {window of a damaged tile, left grey: reason}, []): tiles are
         coded apart, so every other pixel is that of the intact file."""
+        if (other := self._maker_of(stream)) is not self:
+            return other.decode_partial(stream, frame, strict)
         windows, guard = self._windows(stream)
         picture = np.full((stream.header.height, stream.header.width, 3), GREY, np.uint8)
         lost: dict[Window, str] = {}
@@ -176,14 +180,23 @@ class SameBuildCodec:
         with read(data, partial=True) as stream:
             if problems := stream.verify():
                 return problems
-            windows, guard = self._windows(stream)
+            coder = self._maker_of(stream).coder
+            windows, guard = self._maker_of(stream)._windows(stream)
             for i in range(len(stream)):
                 top, bottom, left, right = windows[i % len(windows)]
                 try:
-                    self.coder.decode_tile(stream.section(i), bottom - top, right - left, guard)
+                    coder.decode_tile(stream.section(i), bottom - top, right - left, guard)
                 except StreamError as error:
                     problems.append(f"section {i}: {error}")
             return problems
+
+    def _maker_of(self, stream: Stream) -> SameBuildCodec:
+        """This codec, or the one with those weights of the folder that made the stream."""
+        wanted, folder = stream.header.weights, Path(self.weights)
+        if wanted == self.coder.release.short_hash or not folder.is_dir():
+            return self
+        made = [path for path, _, sha256 in _members(self.name, folder) if sha256.startswith(wanted.hex())]
+        return type(self)(self.name, weights=made[0], tile=self.tile, guard=self.guard) if made else self
 
     def _windows(self, stream: Stream) -> tuple[list[Window], int]:
         """(tiles of a frame, guard), from a header that has been checked."""
@@ -211,6 +224,36 @@ class SameBuildCodec:
         return 3 * height * width + coder.memory(min(height, tile), min(width, tile))
 
 
+def _members(name: str, folder: Path) -> list[tuple[Path, float, str]]:
+    """(path, quality, SHA-256) of the weights of a codec in a folder."""
+    from safetensors import SafetensorError, safe_open
+
+    found = []
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, "pt") as file:
+                about = file.metadata() or {}
+                if about.get("arch") == ALIASES.get(name, name):
+                    found.append((path, float(file.get_tensor("quality")), about.get("sha256", "")))
+        except (SafetensorError, OSError):
+            continue
+    return found
+
+
+def _chosen(name: str, folder: Path, quality: float | None) -> Path:
+    """The weights of that quality, the first without one. ValueError: none, or two alike."""
+    members = _members(name, folder)
+    if not members:
+        raise ValueError(f"{folder}: holds no weights of {name}")
+    fitting = [path for path, number, _ in members if quality in (None, number)]
+    if not fitting:
+        known = ", ".join(f"{number:g}" for _, number, _ in members)
+        raise ValueError(f"{name}:{quality:g}: {folder} has weights of {known}")
+    if quality is not None and len(fitting) > 1:
+        raise ValueError(f"{name}:{quality:g}: {fitting[0]} and {fitting[1].name} both have this number")
+    return fitting[0]
+
+
 def tiles(height: int, width: int, side: int) -> list[Window]:
     """(top, bottom, left, right) of each tile in pixels, row by row."""
     rows, cols = range(0, height, side), range(0, width, side)
@@ -218,5 +261,5 @@ def tiles(height: int, width: int, side: int) -> list[Window]:
 
 
 def build(name: str, quality: float | None = None, **options: Any) -> SameBuildCodec:
-    """The codec called `name`; options: weights (path), tile (pixels), guard (bits)."""
+    """The codec called `name`; options: weights (path of a file or folder), tile (pixels), guard (bits)."""
     return SameBuildCodec(name, quality, **options)

@@ -153,6 +153,33 @@ def test_requests_that_cannot_be_met(weights: Path, codec: SameBuildCodec, tmp_p
         other.decode(codec.encode(picture(20, 20)))
 
 
+def test_a_folder_of_weights_is_a_codec_of_several_qualities(tmp_path: Path) -> None:
+    made = {}
+    for quality in (1.0, 2.5):
+        network = tiny_tcm(int(quality))
+        network.quality = quality
+        network.export(tmp_path / f"{quality:g}.safetensors")
+        codec = icm.CODECS["sa-icm"](quality, weights=tmp_path)
+        assert codec.quality == quality
+        made[quality] = codec.encode(picture(50, 70))
+    assert len(set(made.values())) == 2
+    for quality, data in made.items():
+        alone = icm.CODECS["sa-icm"](weights=tmp_path / f"{quality:g}.safetensors")
+        assert np.array_equal(icm.decode(data, weights=tmp_path), alone.decode(data))
+        assert icm.CODECS["sa-icm"](weights=tmp_path).verify(data) == []
+    with pytest.raises(ValueError, match=r"sa-icm:3: .* has weights of 1, 2.5"):
+        icm.CODECS["sa-icm"](3, weights=tmp_path)
+    with pytest.raises(ValueError, match="holds no weights of segpic"):
+        icm.CODECS["segpic"](weights=tmp_path)
+    (tmp_path / "other").mkdir()
+    data = icm.CODECS["sa-icm"](weights=tiny_weights(tmp_path / "other", 9)).encode(picture(9, 9))
+    with pytest.raises(StreamError, match="name the right weights"):
+        icm.decode(data, weights=tmp_path)
+    (tmp_path / "again.safetensors").write_bytes((tmp_path / "1.safetensors").read_bytes())
+    with pytest.raises(ValueError, match=r"sa-icm:1: .*1.safetensors and again.safetensors both have this number"):
+        icm.CODECS["sa-icm"](1, weights=tmp_path)
+
+
 def test_module_interface(weights: Path) -> None:
     """forward, compress, decompress as CompressAI's users know them."""
     network = icm.build("sa-icm", weights=weights)
