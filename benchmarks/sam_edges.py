@@ -26,6 +26,10 @@ import numpy as np
 NAMED: dict[str, dict[str, Any]] = {
     "exact": {},
     "search_pool=2": {"search_pool": 2, "refine": 0.005, "refine_masks": 0.1},
+    "search_pool=2 bfloat16": {
+        "search_pool": 2, "refine": 0.01, "refine_masks": 0.1,
+        "precision": "bfloat16", "precision_parts": "transformer+upscaling",
+    },
     "bfloat16 search": {"precision": "bfloat16", "precision_parts": "transformer+upscaling", "refine": 0.02},
     "bfloat16": {"precision": "bfloat16"},
 }
