@@ -105,13 +105,13 @@ def request(arguments: argparse.Namespace, codec: str) -> GroupRequest | None:
 
 def _check(found: GroupRequest) -> None:
     """What is wrong whatever the picture, before any work."""
-    from icm.groups.lock import _cipher, read_key
+    from icm.groups.lock import cipher, read_key
     from icm.groups.mask import GRIDS
 
     if found.options.get("grid", GRIDS[0]) not in GRIDS:
         raise ValueError(f"--groups-grid {found.options['grid']}: is one of {', '.join(map(str, GRIDS))}")
     for _, path in found.locks:
-        _cipher(read_key(path))
+        cipher(read_key(path))
 
 
 def words(text: str) -> tuple[str, ...]:

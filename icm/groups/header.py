@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from icm.bitstream import StreamError
 from icm.groups.mask import GRIDS, MAX_GROUPS, check_name
+from icm.groups.names import FIRST, KNOWN
 
 CODEC = "groups"
 LOWEST_CODE, HIGHEST_CODE = 16, 1600  # quality·16
@@ -53,10 +54,9 @@ class GroupsHeader:
     def to_bytes(self) -> bytes:
         one, locked = len(set(self.codes)) == 1, sum(1 << i for i, lock in enumerate(self.locked) if lock)
         flags = _QUALITIES * (not one) | _LOCKED * any(self.locked) | _BASE * (self.base is not None)
-        texts = [name.encode() for name in self.names]
         parts = [
             bytes([flags, (self.grid.bit_length() - 5) << 4 | self.tile.bit_length() - 1, len(self.names) - 1]),
-            b"".join(bytes([len(text)]) + text for text in texts),
+            b"".join(map(_name_bytes, self.names)),
             b"".join(code.to_bytes(2, "little") for code in (self.codes[:1] if one else self.codes)),
             locked.to_bytes(8, "little") if locked else b"",
             bytes([self.base[0].bit_length() - 1]) + self.base[1].to_bytes(2, "little") if self.base else b"",
@@ -77,8 +77,9 @@ class GroupsHeader:
         flags, sizes, n, at = data[0], data[1], data[2] + 1, 3
         names = []
         for _ in range(n):
-            length = data[at]
-            names.append(data[at + 1 : at + 1 + length].decode())
+            first = data[at]
+            length = 0 if first >= FIRST else first
+            names.append(data[at + 1 : at + 1 + length].decode() if first < FIRST else KNOWN[first - FIRST])
             at += 1 + length
         count = n if flags & _QUALITIES else 1
         codes = [int.from_bytes(data[at + 2 * i : at + 2 * i + 2], "little") for i in range(count)]
@@ -91,6 +92,12 @@ class GroupsHeader:
         if found.to_bytes() != data:
             raise ValueError("a field is spelt as no encoder spells it")
         return found
+
+
+def _name_bytes(name: str) -> bytes:
+    """One byte for a known name, else length and text."""
+    text = name.encode()
+    return bytes([FIRST + KNOWN.index(name)]) if name in KNOWN else bytes([len(text)]) + text
 
 
 def chosen(header: GroupsHeader, words: Sequence[str | int]) -> list[int]:

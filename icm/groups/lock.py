@@ -46,23 +46,24 @@ def associated(header: Header, sections: int, mask: bytes, number: int) -> bytes
 def lock(payload: bytes, key: bytes, data: bytes) -> bytes:
     """Encrypt. ImportError where the package is missing."""
     nonce = os.urandom(NONCE_BYTES)
-    return nonce + _cipher(key).encrypt(nonce, payload, data)
+    return nonce + cipher(key).encrypt(nonce, payload, data)
 
 
 def unlock(section: bytes, key: bytes, data: bytes) -> bytes:
     """Decrypt. WrongKey; ImportError where the package is missing."""
-    cipher = _cipher(key)
+    opened = cipher(key)
     from cryptography.exceptions import InvalidTag
 
     if len(section) < NONCE_BYTES + TAG_BYTES:
         raise WrongKey("a locked section is too short")
     try:
-        return cipher.decrypt(section[:NONCE_BYTES], section[NONCE_BYTES:], data)
+        return opened.decrypt(section[:NONCE_BYTES], section[NONCE_BYTES:], data)
     except InvalidTag:
         raise WrongKey("the key does not fit, or the bytes were changed") from None
 
 
-def _cipher(key: bytes) -> Any:
+def cipher(key: bytes) -> Any:
+    """AES-GCM with this key. ValueError: no key; ImportError: the package is missing."""
     if len(key) != KEY_BYTES:
         raise ValueError(f"a key has {KEY_BYTES} bytes, not {len(key)}")
     try:

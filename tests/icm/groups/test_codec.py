@@ -116,10 +116,12 @@ def test_a_quality_a_group(codec: GroupsCodec, street: tuple[np.ndarray, GroupMa
 
 def test_parameters_literal() -> None:
     plain = GroupsHeader(("all",), (480,), (False,), 128, 1024)
-    assert plain.to_bytes().hex() == "003a0003616c6ce001"
+    assert plain.to_bytes().hex() == "003a00c7e001"
+    known = GroupsHeader(("person", "salient"), (480, 480), (False, False), 16, 1024)
+    assert known.to_bytes().hex() == "000a0140c8e001"
     full = GroupsHeader(("a", "é"), (16, 1600), (False, True), 16, 128, (4, 32))
     assert full.to_bytes().hex() == "070701016102c3a9100040060200000000000000022000"
-    for header in (plain, full):
+    for header in (plain, known, full):
         assert GroupsHeader.parse(header.to_bytes()) == header
         for i in range(len(header.to_bytes())):
             with pytest.raises(StreamError):
