@@ -18,7 +18,7 @@ def _codec(name: str) -> Callable[..., Any]:
     return builder
 
 
-CODECS: dict[str, Callable[..., Any]] = {name: _codec(name) for name in ("hnerv",)}
+CODECS: dict[str, Callable[..., Any]] = {name: _codec(name) for name in ("nerv", "hnerv", "sa-nerv")}
 
 
 def describe(header: Any) -> dict[str, str]:

@@ -14,8 +14,8 @@ import torch
 
 from icm.bitstream import Stream, StreamError
 from nerv.coding.tensors import Tensor
-from nerv.file import EMBEDDING, NetworkFile
-from nerv.models.architecture import Architecture
+from nerv.file import NetworkFile
+from nerv.models.architecture import EMBEDDING, Architecture
 from nerv.models.decoder import Decoder, positional
 
 GREY = 128
@@ -24,7 +24,7 @@ GREY = 128
 def decoder_of(architecture: Architecture, tensors: dict[str, Tensor]) -> Decoder:
     """The module with these weights, ready to be run."""
     decoder = Decoder(architecture)
-    state = {name: torch.from_numpy(t.values()) for name, t in tensors.items() if name != EMBEDDING}
+    state = {name: torch.from_numpy(tensors[name].values()) for name in architecture.shapes()}
     decoder.load_state_dict(state)
     return decoder.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -39,13 +39,17 @@ class SegmentDecoder:
             base, levels = architecture.positional
             self.embeddings = positional(torch.arange(frames) / frames, base / 1000, levels)
         else:
-            values = torch.from_numpy(tensors[EMBEDDING].values())
-            self.embeddings = values.permute(3, 0, 1, 2).contiguous()
+            self.embeddings = _frames_first(tensors[EMBEDDING])
+        self.details = {
+            i: _frames_first(tensors[f"details.{i}"]) for i, channels in enumerate(architecture.details) if channels
+        }
 
     @torch.inference_mode()
     def output(self, index: int) -> torch.Tensor:
         """(3, height, width) float32 in [0, 1]."""
-        return self.decoder(self.embeddings[index : index + 1])[0].clamp_(0, 1)
+        chosen = slice(index, index + 1)
+        details = {i: values[chosen] for i, values in self.details.items()}
+        return self.decoder(self.embeddings[chosen], details)[0].clamp_(0, 1)
 
     def frame(self, index: int, size: tuple[int, int]) -> np.ndarray:
         """(height, width, 3) uint8, the middle of the network's output; size: (width, height)."""
@@ -53,6 +57,11 @@ class SegmentDecoder:
         top, left = (x.shape[1] - size[1]) // 2, (x.shape[2] - size[0]) // 2
         x = x[:, top : top + size[1], left : left + size[0]]
         return x.mul(255).round_().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+
+
+def _frames_first(tensor: Tensor) -> torch.Tensor:
+    """(C, h, w, F) → (F, C, h, w)."""
+    return torch.from_numpy(tensor.values()).permute(3, 0, 1, 2).contiguous()
 
 
 class NetworkDecoder:
@@ -93,12 +102,12 @@ class NetworkCodec:
         self.name, self.quality = name, quality
 
     def encode(self, picture: np.ndarray) -> bytes:
-        """ValueError: nothing is fitted here."""
-        raise ValueError(f"{self.name}: its files are decoded here, and made by `vcm convert`; "
-                         "this version fits no network to a clip: choose another codec (`vcm models`)")  # fmt: skip
+        """ValueError: networks are fitted by `vcm encode CLIP`, in minutes and with files of their own."""
+        raise ValueError(f"{self.name}: is a network that `vcm encode CLIP --codec {self.name}:0.75M` fits to a clip; "
+                         "pictures and evaluations need another codec, or its decoded frames")  # fmt: skip
 
     def encode_clip(self, frames: Any, base: Any, colour: str = "srgb") -> bytes:
-        """ValueError: nothing is fitted here."""
+        """ValueError, as `encode`."""
         return self.encode(np.empty(0))
 
     def decode_clip(self, source: Any, start: int = 0, stop: int | None = None) -> Iterator[tuple[np.ndarray, int]]:

@@ -23,12 +23,11 @@ from nerv.coding.tensors import Tensor, pack, unpack
 from nerv.models.architecture import Architecture
 
 FORMAT = 1
-EMBEDDING = "embedding"
 
 
 def names(architecture: Architecture) -> list[str]:
     """Tensors of a segment in the order of its sections."""
-    return [*([] if architecture.positional else [EMBEDDING]), *architecture.shapes()]
+    return [*architecture.embeddings(), *architecture.shapes()]
 
 
 def write_networks(
@@ -46,7 +45,7 @@ def write_networks(
             expected = shape_of(architecture, name, frames)
             if tuple(tensor.shape) != expected:
                 raise ValueError(f"{name}: is {tuple(tensor.shape)}, and {expected} in this architecture")
-            sections.append(pack(tensor, along=name == EMBEDDING))
+            sections.append(pack(tensor, along=name in architecture.embeddings()))
     counts = [frames for frames, _ in segments]
     if sum(counts) != times.frames:
         raise ValueError(f"{sum(counts)} frames in segments, {times.frames} timestamps")
@@ -61,7 +60,8 @@ def write_networks(
 
 def shape_of(architecture: Architecture, name: str, frames: int) -> tuple[int, ...]:
     """Of a tensor in a segment of so many frames."""
-    return (*architecture.embedding, frames) if name == EMBEDDING else architecture.shapes()[name]
+    stored = architecture.embeddings()
+    return (*stored[name], frames) if name in stored else architecture.shapes()[name]
 
 
 def layout(header: Header) -> tuple[list[int], Architecture]:

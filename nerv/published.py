@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from nerv.coding.tensors import Affine
-from nerv.file import EMBEDDING
-from nerv.models.architecture import Architecture
+from nerv.models.architecture import EMBEDDING, Architecture
 
 PARTS = ("quant", "min", "scale")
 

@@ -16,7 +16,8 @@ B: frames, R: output channels, n = C·k·k: inputs of one output, P: places.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -34,8 +35,10 @@ def layers(decoder: Decoder) -> dict[str, nn.Conv2d]:
     return {name: module for name, module in decoder.named_modules() if isinstance(module, nn.Conv2d)}
 
 
-def moments(decoder: Decoder, embeddings: Tensor, seed: int = 0) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """layer → (S (R, R), H (n, n)) float64 over some places of every frame of `embeddings` (B, C, h, w).
+def moments(
+    decoder: Decoder, embeddings: Tensor, details: Mapping[int, Tensor] = MappingProxyType({}), seed: int = 0
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """layer → (S (R, R), H (n, n)) float64 over some places of every frame of `embeddings` (B, C, h, w), `details`.
 
     tr(S E H Eᵀ) is the mean square that errors E of the weights add to the picture: S by random probes of the Jacobian,
     one a frame; H the mean of x xᵀ, where a place counts as much as the picture depends on it. Few places give an S
@@ -58,7 +61,7 @@ def moments(decoder: Decoder, embeddings: Tensor, seed: int = 0) -> dict[str, tu
     decoder.requires_grad_(True)
     try:
         for i in range(len(embeddings)):
-            picture = decoder(embeddings[i : i + 1])
+            picture = decoder(embeddings[i : i + 1], {block: values[i : i + 1] for block, values in details.items()})
             decoder.zero_grad(set_to_none=True)
             (picture * torch.randn(picture.shape, generator=generator)).sum().backward()
             for name, output in outputs.items():

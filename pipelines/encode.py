@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines import groups, regions, roi
+from pipelines import fit_command, groups, regions, roi
 from pipelines.run.batch import EXPECTED, Refusals, about, each, telling_memory
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ examples:
   vcm encode street.jpg -o street.vcm --codec segpic --weights segpic.safetensors --regions felzenszwalb
   vcm encode street.jpg -o street.vcm --codec groups:30 --groups-from instances.json --lock person --key-file K
   vcm encode photos -o jpegs --codec jpeg:30                     an anchor
+  vcm encode camera.mp4 -o camera.vcm --codec sa-nerv:64kbps --minutes 20 --edges edges
+                                                                 a network is fitted to the clip (edges: vcm edges)
 `vcm models` lists the codecs.
 """
 
@@ -104,6 +106,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "the tiles that changed between (128); 1: every frame whole")  # fmt: skip
     parser.add_argument("--workers", metavar="N", type=int, default=1, help="processes for a folder (default 1)")
     parser.add_argument("--resume", action="store_true", help="skip what an earlier run with these settings finished")
+    fit_command.add_arguments(parser)
     groups.add_encode_arguments(parser)
     regions.add_arguments(parser)
     parser.add_argument("--dry-run", action="store_true", help="say what would be written, write nothing")
@@ -112,8 +115,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code 0, or 1 with refused files listed. ValueError, OSError, ImportError for a bad request."""
+    import nerv
     from pipelines import codecs
 
+    if arguments.codec.partition(":")[0] in nerv.CODECS:
+        return fit_command.run(arguments)
+    fit_command.refuse(arguments)
     name, qualities = codecs.split(arguments.codec)
     if len(qualities) > 1:
         raise ValueError(f"{arguments.codec}: one quality is needed here, not {len(qualities)}")

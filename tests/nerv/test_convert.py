@@ -44,11 +44,11 @@ def test_a_checkpoint_becomes_a_file_exactly(tmp_path: Path, capsys: pytest.Capt
     assert f"{TINY.parameters:,} parameters" in text
 
 
-def test_nothing_is_fitted_yet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_picture_is_no_clip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
     assert cli.main(["encode", f"{tmp_path / 'a.png'}", "-o", f"{tmp_path / 'a.vcm'}", "--codec", "hnerv"]) == 2
     error = capsys.readouterr().err
-    assert "vcm convert" in error
+    assert "is no clip" in error
     assert error.count("\n") == 1
     assert cli.main(["models"]) == 0
     assert "hnerv" in capsys.readouterr().out

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from nerv.coding.tensors import Affine, Stepped, Tensor
-from nerv.file import EMBEDDING, names, shape_of
-from nerv.models.architecture import Architecture
+from nerv.file import names, shape_of
+from nerv.models.architecture import EMBEDDING, Architecture
 
 TINY = Architecture((4, 2, 3), (8, 6, 5), (3, 2), (1, 3))
 FRAMES = 5
