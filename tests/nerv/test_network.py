@@ -34,7 +34,8 @@ def frames() -> torch.Tensor:
 def test_architecture_with_residuals_and_details_comes_back() -> None:
     data = FULL.to_bytes()
     assert Architecture.parse(Cursor(data, 0, "a test")) == FULL
-    assert data[0] == 2 and Architecture((4, 2, 3), (8, 6, 5), (2, 2), (3, 3)).to_bytes()[0] == 1
+    assert data[0] == 2
+    assert Architecture((4, 2, 3), (8, 6, 5), (2, 2), (3, 3)).to_bytes()[0] == 1
     assert (FULL.height, FULL.width) == (16, 24)
     assert FULL.embeddings() == {"embedding": (4, 2, 3), "details.1": (2, 8, 12)}
     assert FULL.stored == 4 * 6 + 2 * 96
@@ -42,7 +43,7 @@ def test_architecture_with_residuals_and_details_comes_back() -> None:
 
 @pytest.mark.parametrize("change", [{"details": (2, 2), "residuals": (0, 1)}, {"residuals": (17, 0)}, {"stem": 2}])
 def test_impossible_architectures_are_refused(change: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="details|residual|kernels"):
+    with pytest.raises(ValueError, match=r"details|residual|kernels"):
         Architecture((4, 2, 3), (8, 6, 5), (2, 2), (3, 3), **change)  # type: ignore[arg-type]
 
 
@@ -85,7 +86,8 @@ def test_the_encoder_has_the_shape_of_the_paper() -> None:
 
 def test_components_are_of_unit_variance_and_tell_frames_apart(frames: torch.Tensor) -> None:
     found = components(frames, (6, 2, 3))
-    assert found.shape == (5, 6, 2, 3) and torch.isfinite(found).all()
+    assert found.shape == (5, 6, 2, 3)
+    assert torch.isfinite(found).all()
     assert abs(float(found[:, 0].std()) - 1) < 0.05
     assert (found[0] - found[4]).abs().max() > 0.1
 
@@ -110,7 +112,8 @@ def test_sizes_are_kept(name: str) -> None:
         found = sized(name, 320, 640, 132, parameters)
         numbers = found.parameters + 132 * found.stored
         assert 0.85 * parameters < numbers <= parameters
-        assert found.height >= 320 and found.width >= 640
+        assert found.height >= 320
+        assert found.width >= 640
     with pytest.raises(ValueError, match="too few"):
         sized(name, 320, 640, 132, 1000)
 
