@@ -84,7 +84,7 @@ class SegpicCoder:
     def compress(self, x: Tensor, guard: int = GUARD, labels: np.ndarray | None = None, scale: int = FINE) -> bytes:
         """x (3, H, W) in [0, 1] → the payload of one tile as large as the picture."""
         told, regions = None, self._regions(None, FINE)
-        if labels is not None and np.any(labels):
+        if labels is not None and np.any(np.asarray(labels)[::FINE, ::FINE]):
             told, regions = self._tell(np.asarray(labels), tuple(x.shape[-2:]), scale)
         with full_precision():
             encoder = Encoder()
