@@ -133,14 +133,14 @@ class PictureCoder:
             held = self.nothing_held(height, width)
             sent = torch.ones(held.z.shape[1:], dtype=torch.bool)
         self._hyper_symbols(coder, held.z, sent, None if y is None else y * gain)
-        features = self.prior.features(held.z[None], height, width)
         mask = step_mask(len(inverse), height, width)
         here = sent.repeat_interleave(4, 0).repeat_interleave(4, 1)[:height, :width].expand(mask.shape)
         # y_hat is a whole number of 2^-12 wherever it is small enough for the prior to see it unclamped: exact
         context = torch.floor(held.y_hat * 2.0**BITS + 0.5).long().masked_fill_(here | ~mask, 0)[None]
-        for step, (mean, index) in self._steps(features, context, mask):
+        for step, (mean, index) in self._steps(held.z[None], context, mask, sent):
             chosen = step & here
-            table = ((index.long() + offset + STEPS // 2) >> 4).clamp(0, SCALE_COUNT - 1)[chosen]
+            index = index.long()[chosen] + offset.expand(mask.shape)[chosen]
+            table = ((index + STEPS // 2) >> 4).clamp(0, SCALE_COUNT - 1)
             mean, scale = mean.long()[chosen], inverse.expand(mask.shape)[chosen]
             given = () if y is None else (whole((y[chosen] - mean / 2**BITS) * gain.expand(mask.shape)[chosen]),)
             symbols = torch.from_numpy(coder.code(self.scale_tables, table.numpy().astype(np.uint8), *given)).long()
@@ -174,11 +174,20 @@ class PictureCoder:
         return [torch.stack([interpolate(table, at) for at in roi.codes(code)], 1)[:, depths]
                 for table in (self.inverse, self.offset)]  # fmt: skip
 
-    def _steps(self, features: Tensor, context: Tensor, mask: Tensor) -> Any:
-        mean, index = self.prior.step_1(features)
-        yield mask, (mean[0], index[0])
-        mean, index = self.prior.step_2(features, context)
-        yield ~mask, (mean[0], index[0])
+    def _steps(self, z: Tensor, context: Tensor, mask: Tensor, sent: Tensor) -> Any:
+        """(mask of the step, (mean, index)), each (M, h, w): where few positions of z are sent, right there alone."""
+        height, width = mask.shape[1:]
+        if 2 * int(sent.sum()) > sent.numel():
+            features = self.prior.features(z, height, width)
+            mean, index = self.prior.step_1(features)
+            yield mask, (mean[0], index[0])
+            mean, index = self.prior.step_2(features, context)
+            yield ~mask, (mean[0], index[0])
+            return
+        features = self.prior.features_of(z, sent)
+        yield mask, tuple(spread(part, sent, height, width) for part in self.prior.step_1(features))
+        found = self.prior.step_2_of(features, context, sent)
+        yield ~mask, tuple(spread(part, sent, height, width) for part in found)
 
     def encode_tile(self, y: Tensor, code: int, roi: QualityMap | None = None) -> tuple[bytes, Tensor]:
         """(payload, y_hat) of one tile's latent (M, h, w), its map of qualities in the payload. ValueError where the
@@ -204,6 +213,14 @@ class PictureCoder:
         """The inverse → (3, H, W) in [0, 1]."""
         y_hat = self.decode_tile(payload, -(-height // STRIDE), -(-width // STRIDE), to_code(quality))
         return torch.from_numpy(self.synthesise(y_hat, height, width, to_code(quality))).permute(2, 0, 1).float() / 255
+
+
+def spread(parts: Tensor, where: Tensor, height: int, width: int) -> Tensor:
+    """(1, M, 4 N, 4) of the N positions of z that are True → (M, height, width), zeros elsewhere."""
+    out = parts.new_zeros(parts.shape[1], where.shape[0], 4, where.shape[1], 4)
+    rows, columns = torch.nonzero(where, as_tuple=True)
+    out[:, rows, :, columns] = parts.reshape(parts.shape[1], -1, 4, 4).transpose(0, 1)
+    return out.reshape(parts.shape[1], 4 * where.shape[0], 4 * where.shape[1])[:, :height, :width]
 
 
 def whole(values: Tensor) -> np.ndarray:

@@ -132,6 +132,13 @@ class CodingPrior:
         x = F.pixel_shuffle(self.up_1(z.double().clamp(-HYPER_MAX, HYPER_MAX)), 2)
         return F.pixel_shuffle(self.up_2(x), 2)[..., :height, :width].contiguous()
 
+    @torch.no_grad()
+    def features_of(self, z: Tensor, where: Tensor) -> Tensor:
+        """The same of N single positions of z, bool (h, w), for z of one picture: (1, C, 4 N, 4), row by row."""
+        x = F.pixel_shuffle(self.up_1(z.double().clamp(-HYPER_MAX, HYPER_MAX)), 2)
+        windows = F.pad(x, (1, 1, 1, 1))[0].unfold(1, 4, 2).unfold(2, 4, 2)
+        return side_by_side(F.pixel_shuffle(self.up_2.within(windows[:, where]).transpose(0, 1), 2).transpose(0, 1))
+
     def _head(self, which: int, x: Tensor) -> tuple[Tensor, Tensor]:
         first, mean, index = self.heads[which]
         x = first(x)
@@ -147,3 +154,16 @@ class CodingPrior:
         """The same for step 2. y_hat: integers ·16, zero outside step 1."""
         seen = y_hat.double().clamp(-LATENT_MAX, LATENT_MAX)
         return self._head(1, torch.cat([features, self.context(seen)], 1))
+
+    @torch.no_grad()
+    def step_2_of(self, features: Tensor, y_hat: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of single positions of z, whose features `features_of` gave: (1, M, 4 N, 4)."""
+        right, bottom = 4 * where.shape[1] - y_hat.shape[3], 4 * where.shape[0] - y_hat.shape[2]
+        seen = F.pad(y_hat.double().clamp(-LATENT_MAX, LATENT_MAX), (1, right + 1, 1, bottom + 1))
+        windows = seen[0].unfold(1, 6, 4).unfold(2, 6, 4)[:, where]
+        return self._head(1, torch.cat([features, side_by_side(self.context.within(windows))], 1))
+
+
+def side_by_side(windows: Tensor) -> Tensor:
+    """(C, N, h, w) → one picture (1, C, N h, w)."""
+    return windows.reshape(1, windows.shape[0], -1, windows.shape[3])

@@ -137,6 +137,14 @@ class CodingConv:
         # Rounding costs nothing and makes the sum an integer even under a kernel that is inexact on integers.
         return torch.round(F.conv2d(a, self.weight, self.bias, padding=self.padding))
 
+    def within(self, windows: Tensor) -> Tensor:
+        """Of N windows (C, N, h, w) cut from a padded array, what lies far enough inside: (C_out, N, ·, ·)."""
+        inside = windows.unfold(2, self.weight.shape[2], 1).unfold(3, self.weight.shape[3], 1)
+        rows = inside.permute(0, 4, 5, 1, 2, 3).reshape(self.weight[0].numel(), -1)
+        # one product for all of them: a convolution goes through a batch in this precision one by one
+        sums = torch.round(self.weight.flatten(1) @ rows + self.bias[:, None])
+        return self.settle(sums).reshape(-1, *inside.shape[1:4])
+
     def settle(self, accumulator: Tensor) -> Tensor:
         half = 2.0 ** (self.shift - 1) if self.shift else 0.0
         return torch.floor((accumulator + half) * 2.0**-self.shift).clamp(self.low, self.high)

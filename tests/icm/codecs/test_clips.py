@@ -16,6 +16,7 @@ from icm.bitstream import CHANGED_TILES, Damaged, Decoder, Encoder, StreamError,
 from icm.codecs.clip_choice import Choice
 from icm.codecs.clip_index import ClipIndex, around, encode_maps, walk_maps
 from icm.codecs.clips import ClipDecoder, positions, walk_frame
+from icm.codecs.coding import PictureCoder
 from icm.codecs.picture import PictureCodec
 from tests.icm.conftest import picture
 
@@ -207,8 +208,13 @@ def test_sizes(tiny_weights, height, width, tile):
     assert codec.verify(data) == []
 
 
-def test_symbols_do_not_depend_on_what_is_looked_at(tiny_weights):
-    """The decoder works on crops around what is sent; over the whole frame it reads the same symbols."""
+def test_symbols_do_not_depend_on_what_is_looked_at(tiny_weights, monkeypatch):
+    """The prior is computed around what is sent, and there alone; over the whole frame it says the same."""
+    narrow = PictureCoder._steps
+
+    def wide(self, z, context, mask, sent):
+        return narrow(self, z, context, mask, torch.ones_like(sent))
+
     coder = PictureCodec("sa-icm-s", 60, weights=tiny_weights).coder
     rng = np.random.default_rng(2)
     held, other = coder.nothing_held(21, 27), coder.nothing_held(21, 27)
@@ -218,7 +224,9 @@ def test_symbols_do_not_depend_on_what_is_looked_at(tiny_weights):
         encoder = Encoder()
         walk_frame(coder, encoder, held, sent, 800, 1024, y)
         decoder = Decoder(encoder.finish())
-        coder.walk(decoder, 21, 27, 800, None, other, torch.from_numpy(sent))
+        with monkeypatch.context() as patch:
+            patch.setattr(PictureCoder, "_steps", wide)
+            coder.walk(decoder, 21, 27, 800, None, other, torch.from_numpy(sent))
         decoder.finish()
         assert torch.equal(held.z, other.z)
         assert torch.equal(held.y_hat, other.y_hat)
