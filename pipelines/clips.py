@@ -58,11 +58,11 @@ def probe_clip(path: str | os.PathLike[str]) -> ClipInfo:
     with _open(path) as container:
         stream = container.streams.video[0]
         declared = stream.frames or None
-        rate, base = _rate(stream), Fraction(stream.time_base)
+        rate, base = nominal_rate(stream), Fraction(stream.time_base)
         for frame in _frames(path, container):
             base = base if frame.pts is not None else 1 / rate  # raw streams have no times: one tick a frame
             height, width = _upright(path, frame, np.empty((frame.height, frame.width, 0), np.uint8)).shape[:2]
-            colour = "srgb" if frame.format.is_rgb else COLOURS[_matrix(frame)]
+            colour = "srgb" if frame.format.is_rgb else COLOURS[matrix_of(frame)]
             return ClipInfo(width, height, declared, rate, base, colour)
     raise ValueError(f"{path}: holds no frames")
 
@@ -74,12 +74,12 @@ def read_clip(path: str | os.PathLike[str]) -> Iterator[tuple[np.ndarray, Fracti
     """
     path = Path(path)
     with _open(path) as container:
-        rate = _rate(container.streams.video[0])
+        rate = nominal_rate(container.streams.video[0])
         shape, last, count = None, None, 0
         for frame in _frames(path, container):
             if count >= MAX_FRAMES:
                 raise ValueError(f"{path}: holds more than {MAX_FRAMES} frames; cut it")
-            picture = _upright(path, frame, _to_rgb(path, frame))
+            picture = as_read(path, frame)
             if shape not in (None, picture.shape):
                 raise ValueError(f"{path}: changes its size at frame {count}; cut it there")
             time = count / rate if frame.pts is None else frame.pts * Fraction(frame.time_base)
@@ -120,7 +120,7 @@ def _frames(path: Path, container: Any) -> Iterator[Any]:
 
     stream = container.streams.video[0]
     stream.thread_type = "AUTO"
-    count, packets, y4m_end, end, frame_s = 0, 0, 0, Fraction(0), 1 / _rate(stream)
+    count, packets, y4m_end, end, frame_s = 0, 0, 0, Fraction(0), 1 / nominal_rate(stream)
     try:
         for packet in container.demux():  # every stream: the longest of them tells where the file should end
             if packet.pts is not None and packet.size:
@@ -150,11 +150,16 @@ def _frames(path: Path, container: Any) -> Iterator[Any]:
             raise ValueError(f"{path}: truncated at {float(end):.2f} of {float(expected):.2f} seconds")
 
 
+def as_read(path: Path, frame: Any) -> np.ndarray:
+    """A decoded frame as (H, W, 3) uint8 RGB, upright, by the rules above."""
+    return _upright(path, frame, _to_rgb(path, frame))
+
+
 def _to_rgb(path: Path, frame: Any) -> np.ndarray:
     from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
     check_size(path, frame.width, frame.height)
-    matrix = _matrix(frame)
+    matrix = matrix_of(frame)
     full = int(frame.color_range) == ColorRange.JPEG or frame.format.name.startswith("yuvj")
     converted = frame.reformat(
         format="rgb24",
@@ -167,7 +172,8 @@ def _to_rgb(path: Path, frame: Any) -> np.ndarray:
     return converted.to_ndarray(format="rgb24")
 
 
-def _matrix(frame: Any) -> int:
+def matrix_of(frame: Any) -> int:
+    """ITU-T H.273 number of the matrix that a frame's samples were converted with."""
     return int(frame.colorspace) if int(frame.colorspace) in MATRICES else matrix_untagged(frame.height)
 
 
@@ -183,7 +189,7 @@ def _upright(path: Path, frame: Any, picture: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(picture, turns))
 
 
-def _rate(stream: Any) -> Fraction:
+def nominal_rate(stream: Any) -> Fraction:
     """Nominal frames a second; 25 where the file says nothing, as players take it."""
     return Fraction(stream.average_rate or stream.guessed_rate or 25)
 

@@ -94,7 +94,8 @@ def codec_of(
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `vcm encode`."""
-    parser.add_argument("input", metavar="IMAGE|DIR|CLIP", type=Path, help="what to code")
+    parser.add_argument("input", metavar="IMAGE|DIR|CLIP", type=fit_command.source,
+                        help="what to code; for networks also - (standard input) or rtsp://…")  # fmt: skip
     parser.add_argument("-o", dest="output", metavar="OUT", required=True, help="file or folder to write")
     parser.add_argument("--codec", metavar="NAME[:QUALITY]", required=True, help="what to code with, e.g. sa-icm-s:25")
     size = parser.add_mutually_exclusive_group()
@@ -121,6 +122,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.codec.partition(":")[0] in nerv.CODECS:
         return fit_command.run(arguments)
     fit_command.refuse(arguments)
+    if isinstance(arguments.input, str):
+        raise ValueError(f"{arguments.input}: a live source is for networks (--codec sa-nerv:64kbps); save it first")
     name, qualities = codecs.split(arguments.codec)
     if len(qualities) > 1:
         raise ValueError(f"{arguments.codec}: one quality is needed here, not {len(qualities)}")

@@ -9,6 +9,18 @@ from pathlib import Path
 
 OPTIONS = ("steps", "minutes", "edges", "segment", "fit", "seed", "device", "threads", "checkpoint_minutes")
 
+ADDRESSES = ("rtsp://", "rtsps://", "rtmp://", "srt://", "udp://", "tcp://", "http://", "https://")
+
+
+def is_live(source: str) -> bool:
+    """Whether a source is standard input ("-") or an address."""
+    return source == "-" or source.startswith(ADDRESSES)
+
+
+def source(text: str) -> str | Path:
+    """What a command line names: an address as it stands (a path would lose a slash), else a path."""
+    return text if is_live(text) else Path(text)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of fitting, a group of their own."""
@@ -39,10 +51,13 @@ def run(arguments: argparse.Namespace) -> int:
     from pipelines.clips import CLIPS
 
     source, out = arguments.input, Path(arguments.output)
-    if not source.exists():
-        raise FileNotFoundError(f"{source}: no such file or folder")
-    if source.is_dir() or source.suffix.lower() not in CLIPS:
-        raise ValueError(f"{source}: is no clip; a network is fitted to one clip at a time")
+    if not is_live(str(source)):
+        if not source.exists():
+            raise FileNotFoundError(f"{source}: no such file or folder")
+        if source.is_dir() or source.suffix.lower() not in CLIPS:
+            raise ValueError(f"{source}: is no clip; a network is fitted to one clip at a time")
+    elif out.suffix != ".vcm":
+        raise ValueError(f"{out}: name the file of a live source, NAME.vcm")
     if out.is_dir() or not out.suffix or arguments.output.endswith(os.sep):
         out = out / (source.stem + ".vcm")
     if out.suffix != ".vcm":
@@ -64,11 +79,13 @@ def run(arguments: argparse.Namespace) -> int:
         checkpoint_minutes=2.0 if arguments.checkpoint_minutes is None else arguments.checkpoint_minutes,
     )  # fmt: skip
     if arguments.dry_run:
-        found = fit.plan(source, request.longest)
+        if is_live(str(source)):
+            raise ValueError(f"{source}: --dry-run reads the clip, and this one can be read only once")
+        found, _ = fit.plan(str(source), request.longest)
         architecture, _ = fit.sized(found, request)
         print(f"would fit {len(found.sizes)} networks of {architecture.parameters:,} parameters, and write {out}")
         return 0
-    row = fit.encode(source, out, request)
+    row = fit.encode(str(source), out, request)
     print(json.dumps(row) if arguments.json else
           f"{out}: {row['frames']} frames, {row['bytes']:,} bytes, {row['rate_bpp']:.4f} bpp, {row['segments']} "
           f"segments, {row['parameters']:,} parameters each")  # fmt: skip

@@ -12,6 +12,8 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.run.provenance import sha256_file
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -22,7 +24,8 @@ NOT_DEFAULT = ("groups_grid", "groups_classes", "groups_by", "groups_shape", "gr
 
 @dataclasses.dataclass(frozen=True)
 class GroupRequest:
-    """What `vcm encode` was asked for. locks: (names, key file). root: the folder that names of pictures are below."""
+    """What `vcm encode` was asked for. locks: (names, key file). root: the folder that names of pictures are below.
+    sha256: of the source where it is a file, so that a run that is resumed notices other masks."""
 
     source: str
     options: dict[str, Any]
@@ -30,6 +33,7 @@ class GroupRequest:
     locks: tuple[tuple[tuple[str, ...], str], ...] = ()
     base: float | None = None
     root: str = ""
+    sha256: str = ""
 
     def keywords(self, picture_path: Path, picture: np.ndarray) -> dict[str, Any]:
         """For GroupsCodec.encode of one picture. ValueError or OSError, one line."""
@@ -100,7 +104,8 @@ def request(arguments: argparse.Namespace, codec: str) -> GroupRequest | None:
     root = str(arguments.input) if arguments.input.is_dir() else ""
     found = GroupRequest(arguments.groups_from, options, tuple(qualities), locked, arguments.base, root)
     _check(found)
-    return found
+    path = Path(found.source.removeprefix("saliency:"))
+    return dataclasses.replace(found, sha256=sha256_file(path)) if path.is_file() else found
 
 
 def _check(found: GroupRequest) -> None:

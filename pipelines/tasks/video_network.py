@@ -42,7 +42,7 @@ class Settings:
     backbone_nodes: tuple[str, ...] = ()
     feature_weight: float = 0.0
     optimizer: Literal["adam", "muon"] = "muon"
-    learning_rate: float = 5e-3
+    learning_rate: float = 2e-3
     stored_rate: float = 1e-2
     batch: int = 2
     warmup: float = 0.02

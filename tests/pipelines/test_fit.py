@@ -157,3 +157,38 @@ def test_bad_requests_are_one_line(clip: Path, tmp_path: Path, vcm: Command, wor
     done = vcm("encode", clip, "-o", tmp_path / "a.vcm", *words)
     assert (done.code, done.err.count("\n")) == (2, 1), done.err
     assert told in done.err
+
+
+def test_standard_input_is_fitted_as_it_comes(clip: Path, tmp_path: Path) -> None:
+    """Y4M through a pipe: segments are whole files before the source ends."""
+    words = [sys.executable, "-m", "pipelines", "encode", "-", "-o", str(tmp_path / "a.vcm"), "--codec", "nerv:60k",
+             "--steps", "3", "--segment", "4"]  # fmt: skip
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.write(b"YUV4MPEG2 W56 H40 F10:1 Ip A1:1 C444\n")
+    for frame in moving(10):
+        yuv = cv2.cvtColor(frame, cv2.COLOR_RGB2YUV).transpose(2, 0, 1)
+        process.stdin.write(b"FRAME\n" + yuv.tobytes())
+    process.stdin.flush()
+    first, started = tmp_path / "a.vcm.fit" / "0000" / "segment.vcm", time.monotonic()
+    while not first.exists():
+        assert time.monotonic() - started < 120
+        time.sleep(0.05)
+    with NetworkDecoder(first) as decoder:
+        assert decoder.frame(3).shape == (40, 56, 3)
+    _, told = process.communicate()
+    assert process.returncode == 0, told
+    with NetworkFile(tmp_path / "a.vcm") as file:
+        assert file.counts == [4, 4, 2]
+        assert file.header.times is not None
+        assert float(file.header.times.rate or 0) == pytest.approx(10)
+
+
+@pytest.mark.parametrize(("source", "codec", "told"), [
+    ("rtsp://127.0.0.1:9/camera", "sa-nerv:60k", "gives no video"),
+    ("-", "sa-icm-s:20", "is for networks"),
+])  # fmt: skip
+def test_live_sources_that_cannot_be(tmp_path: Path, vcm: Command, source: str, codec: str, told: str) -> None:
+    done = vcm("encode", source, "-o", tmp_path / "a.vcm", "--codec", codec)
+    assert (done.code, done.err.count("\n")) == (2, 1), done.err
+    assert told in done.err
