@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.__main__ import texture
 
-GUARDS = (0, 10, 12, 14, 16)
+GUARDS = (0, 12, 14, 16, 18)
 SETTINGS: dict[str, dict[str, Any]] = {
     "as written": {},
     "one thread": {"threads": 1},
@@ -71,7 +71,7 @@ def main() -> int:
     parser.add_argument("--weights", required=True, help="of a codec whose prior is in floats (safetensors)")
     parser.add_argument("--pictures", type=Path, help="a folder (default: a drawn texture of 256x384)")
     parser.add_argument("--count", type=int, default=4, help="how many of them (default 4)")
-    parser.add_argument("--guard", type=int, default=14, help="bits (default 14)")
+    parser.add_argument("--guard", type=int, default=16, help="bits (default 16)")
     arguments = parser.parse_args()
 
     from icm.bitstream import StreamError

@@ -1,12 +1,12 @@
 """Which table codes a symbol where floats decide it, agreed on by machines whose floats differ a little.
 
     scale ─▶ nearest table of 64 (geometric)          far from the edge between two tables: every machine finds the same
-          ╰▶ closer to an edge than 2^-bits: the encoder lists the position and the side in the payload
+          ╰▶ closer to an edge than 2^-bits: the encoder lists the position in the payload, and both take the lower
     crc32 of all indices of the slice, 8 bits of it, in the payload: a decoder that disagrees says so and stops
 
 Kernels, layouts and thread counts change a float32 network's scales by some 1e-6 of their size. That flips the index of
 dozens of symbols in each picture, and one of them is enough to ruin the rest. With the list, a decoder only has to come
-within 2^-bits. It costs about 2^(1-bits) / 0.123 · 15 bits for each symbol whose scale is above the lowest.
+within 2^-bits. It costs about 2^(1-bits) / 0.123 · 14 bits for each symbol whose scale is above the lowest.
 """
 
 from __future__ import annotations
@@ -47,10 +47,9 @@ def agree(coder: Coder, scale: Tensor, bits: int, encoding: bool) -> np.ndarray:
         width = 2.0**-bits
         below = np.searchsorted(EDGES, values * (1 - width))
         close = np.flatnonzero(below != np.searchsorted(EDGES, values * (1 + width)))
-        given = (close, (index - below)[close]) if encoding else None
-        close, side = _positions(coder, len(values), given)
+        close = _positions(coder, len(values), close if encoding else None)
         # The encoder's scale is within `width` of the edge, ours within `width` of the encoder's.
-        index[close] = np.minimum(np.searchsorted(EDGES, values[close] * (1 - 2 * width)) + side, SCALE_COUNT - 1)
+        index[close] = below[close] if encoding else np.searchsorted(EDGES, values[close] * (1 - 2 * width))
     index = index.astype(np.uint8)
     check = np.array([zlib.crc32(index.tobytes()) & 255])
     if int(_raw(coder, 1, 8, check if encoding else None)[0]) != check[0]:
@@ -61,11 +60,9 @@ def agree(coder: Coder, scale: Tensor, bits: int, encoding: bool) -> np.ndarray:
     return index.reshape(tuple(scale.shape))
 
 
-def _positions(
-    coder: Coder, total: int, given: tuple[np.ndarray, np.ndarray] | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """(increasing positions below `total`, a bit for each): the gaps as Golomb-Rice codes."""
-    count = len(given[0]) if given else None
+def _positions(coder: Coder, total: int, given: np.ndarray | None) -> np.ndarray:
+    """Increasing positions below `total`: their number, and the gaps as Golomb-Rice codes."""
+    count = None if given is None else len(given)
     length = _one(coder, LENGTHS, None if count is None else count.bit_length())
     if length > max(total, 1).bit_length():
         raise Desynchronised("desynchronised: more indices on an edge than there are symbols")
@@ -73,16 +70,16 @@ def _positions(
     if not 0 <= number <= total:
         raise Desynchronised("desynchronised: more indices on an edge than there are symbols")
     if not number:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        return np.zeros(0, np.int64)
     rice = max(0, (total // number).bit_length() - 1)
-    gaps = None if given is None else np.diff(given[0], prepend=-1) - 1
+    gaps = None if given is None else np.diff(given, prepend=-1) - 1
     quotients = coder.code(QUOTIENTS, np.zeros(number, np.uint8), *(() if gaps is None else (gaps >> rice,)))
     rest = _raw(coder, number, rice, None if gaps is None else gaps & ((1 << rice) - 1))
-    side = _raw(coder, number, 1, None if given is None else given[1])
-    positions = np.cumsum((quotients.astype(np.int64) << rice) + rest + 1) - 1
-    if quotients.min() < 0 or positions[-1] >= total:
+    outside = quotients.min() < 0 or quotients.max() > total
+    positions = np.cumsum((quotients.clip(0, total).astype(np.int64) << rice) + rest + 1) - 1
+    if outside or positions[-1] >= total:
         raise Desynchronised("desynchronised: an index on an edge lies outside of its slice")
-    return positions, side
+    return positions
 
 
 def _one(coder: Coder, tables: Tables, value: int | None) -> int:

@@ -25,7 +25,7 @@ from icm.codecs.networks import ALIASES
 from icm.codecs.picture import GREY, TILE, Window, check
 from icm.codecs.release import Release, find
 
-GUARD = 14  # bits: 6e-5 of a scale, for about 0.015 bits a symbol
+GUARD = 16  # bits: 1.5e-5 of a scale, for about 0.0035 bits a symbol
 
 
 class TileCoder(Protocol):

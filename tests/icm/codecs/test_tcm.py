@@ -44,7 +44,7 @@ def test_decoder_gives_what_the_network_computes(weights: Path, codec: SameBuild
     with read(data) as stream:
         assert stream.header.same_build
         assert stream.header.model == "sa-icm"
-        assert icm.describe(stream.header) == {"tile_px": 1024, "guard_bits": 14}
+        assert icm.describe(stream.header) == {"tile_px": 1024, "guard_bits": 16}
         assert len(data) - sum(stream.lengths) <= 48
     assert codec.verify(data) == []
 

@@ -60,7 +60,7 @@ def test_files_through_the_command_line(converted: Path, tmp_path: Path, capsys:
     facts = json.loads(capsys.readouterr().out)
     facts = facts[0] if isinstance(facts, list) else facts
     assert facts["features"] == ["same-build"]
-    assert facts["codec"] == {"tile_px": 1024, "guard_bits": 14}
+    assert facts["codec"] == {"tile_px": 1024, "guard_bits": 16}
     assert vcm("verify", tmp_path / "a.vcm", *weights) == 0
     assert vcm("decode", tmp_path / "a.vcm", "-o", tmp_path / "b.png", *weights) == 0
     assert np.array_equal(read_picture(tmp_path / "b.png"), icm.decode(data, weights=converted))
