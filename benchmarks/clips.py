@@ -61,7 +61,9 @@ class Bench:
             if known.items() <= row.items():
                 return row
         start = time.process_time()
-        if most is None:
+        if most is None and kind == "x265":
+            used, data = quality, codec.encode_clip(self.frames(), self.rate)
+        elif most is None:
             data = codec.encode_clip(((frame, i) for i, frame in enumerate(self.frames())), 1 / self.rate)
             used = quality
         else:
@@ -73,10 +75,14 @@ class Bench:
         path.write_bytes(data)
         row = {**self.settings, **known, "quality": used, "bytes": path.stat().st_size, **self.score(codec, path),
                "encode_cpu_s": encode_s / len(self.dataset.items), "file": path.name}  # fmt: skip
+        self.keep(row)
+        return row
+
+    def keep(self, row: dict[str, Any]) -> None:
+        """A new row of the table."""
         self.rows.append(row)
         with self.table.open("a") as file:
             file.write(json.dumps(row) + "\n")
-        return row
 
     def score(self, codec: Any, path: Path) -> dict[str, Any]:
         """PSNR and AP50 of what a file decodes to, and what that costs."""

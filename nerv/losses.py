@@ -33,7 +33,8 @@ def nerv(x: Tensor, x_hat: Tensor) -> Tensor:
 
     if min(x.shape[-2:]) < SSIM_SIDE:
         raise ValueError(f"frames of {x.shape[-1]}x{x.shape[-2]} are too small for SSIM; take --loss l2")
-    similar = ssim(x_hat.float(), x.float(), data_range=1.0, size_average=True)
+    with torch.autocast(x.device.type, enabled=False):  # variances are small differences of large numbers
+        similar = ssim(x_hat.float(), x.float(), data_range=1.0, size_average=True)
     return BETA * l1(x, x_hat) + (1 - BETA) * (1 - similar)
 
 

@@ -21,7 +21,7 @@ import numpy as np
 if TYPE_CHECKING:
     from nerv.models.architecture import Architecture
 
-BITS = 5.0  # a number, about, where a size in bytes has to tell how many numbers
+BITS = 4.2  # a number, about, where a size in bytes has to tell how many numbers
 
 @dataclasses.dataclass(frozen=True)
 class Request:

@@ -98,6 +98,9 @@ def test_nervs_loss_is_its_equation(frames: torch.Tensor) -> None:
     shifted = (x + 0.1).clamp(0, 1)
     l1 = float((shifted - x).abs().mean())
     assert float(losses.nerv(x, shifted)) > 0.7 * l1
+    flat = torch.full((1, 3, 16, 24), 0.999)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert float(losses.nerv(flat, flat - 1e-4)) == pytest.approx(0, abs=1e-3)
     mask = torch.zeros(2, 1, 16, 24)
     mask[..., :12] = 1
     half = float(losses.on_edges(losses.l1, x, shifted, mask))

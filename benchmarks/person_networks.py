@@ -1,0 +1,136 @@
+"""A static camera as networks: SA-NeRV, the same network with NeRV's loss, and x265, at x265's bytes.
+
+    python -m benchmarks.person_networks -o runs/person [CLIP] [--frames 300] [--quality 28 36] [--minutes 30]
+
+The clip is shrunk to 384×216 first and kept without loss: that is the original of every figure. x265 is medium with its
+usual groups of pictures; a network gets as many bytes and so many minutes, all threads. Edge maps are those of
+`vcm edges CLIP`. Person AP50 as in `clips.py`: FastestDet on decoded frames against FastestDet on the original ones.
+Every row stays in the folder, and a fit that was ended goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.clips import Bench
+
+SIZE = 384, 216
+KINDS = {"x265": "x265 medium", "nerv": "our network, NeRV's loss", "sa-nerv": "our network, SA-NeRV's loss"}
+
+
+def shrunk(source: Path, count: int, path: Path) -> Path:
+    """The first `count` frames at SIZE, lossless."""
+    import av
+    import cv2
+
+    from pipelines.clips import probe_clip, read_clip
+
+    if path.exists():
+        return path
+    rate, partial = probe_clip(source).rate, path.with_suffix(".partial.mkv")
+    with av.open(str(partial), "w") as container:
+        stream = container.add_stream("ffv1", rate=Fraction(rate))
+        stream.width, stream.height, stream.pix_fmt = *SIZE, "bgr0"
+        for _, (frame, _) in zip(range(count), read_clip(source), strict=False):
+            small = cv2.resize(frame, SIZE, interpolation=cv2.INTER_AREA)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(small, format="rgb24").reformat(format="bgr0")))
+        container.mux(stream.encode())
+    partial.rename(path)
+    return path
+
+
+def vcm(*words: object) -> None:
+    subprocess.run([sys.executable, "-m", "pipelines", *map(str, words)], check=True)
+
+
+def fitted(clip: Path, out: Path, most: int, minutes: float, threads: int, more: list[object]) -> Path:
+    """One network of at most so many bytes."""
+    if not out.exists():
+        size: list[object] = ["--codec", "sa-nerv", "--bytes", most, "--minutes", minutes, "--threads", threads]
+        vcm("encode", clip, "-o", out, *size, "--resume", *more)
+    return out
+
+
+class Rows(Bench):
+    """`Bench` that also takes files which a command made."""
+
+    def of_file(self, kind: str, quality: float, path: Path, minutes: float) -> dict[str, Any]:
+        from nerv.codec import NetworkCodec
+
+        known = {"kind": kind, "asked": quality, "minutes": minutes}
+        for row in self.rows:
+            if known.items() <= row.items():
+                return row
+        figures = self.score(NetworkCodec("sa-nerv"), path)
+        row = {**self.settings, **known, "bytes": path.stat().st_size, **figures, "file": path.name}
+        self.keep(row)
+        return row
+
+
+def main() -> None:
+    """x265's rows, then two networks for each, then the plot."""
+    from eval.anchors import ANCHORS
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    shared = Path(os.environ.get("VCM_SHARED", "../shared")).resolve()
+    parser.add_argument("clip", nargs="?", type=Path, default=shared / "data/clips/person.mp4")
+    parser.add_argument("-o", dest="output", type=Path, default=Path("runs/person"))
+    parser.add_argument("--frames", type=int, default=300)
+    parser.add_argument("--quality", type=float, nargs="+", default=[28, 36], help="x265's quantisers")
+    parser.add_argument("--minutes", type=float, default=30, help="a fit")
+    parser.add_argument("--segmenter", default="felzenszwalb", help="of the edge maps")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--detector", type=Path, default=shared / "weights/FastestDet.onnx")
+    arguments = parser.parse_args()
+    folder = arguments.output
+    folder.mkdir(parents=True, exist_ok=True)
+    clip = shrunk(arguments.clip, arguments.frames, folder / "clip.mkv")
+    edges = folder / "edges"
+    vcm("edges", clip, "-o", edges, "--segmenter", arguments.segmenter)
+    bench = Rows(clip, arguments.detector, folder, arguments.frames, 1)
+    rows = []
+    for quality in arguments.quality:
+        rows.append(bench.row("x265", ANCHORS["x265"](quality), quality))
+        most, minutes = rows[-1]["bytes"], arguments.minutes
+        for kind, more in (("nerv", ["--fit", "loss=nerv"]), ("sa-nerv", ["--edges", edges])):
+            path = fitted(clip, folder / f"{kind}-{quality:g}.vcm", most, minutes, arguments.threads, list(more))
+            rows.append(bench.of_file(kind, quality, path, minutes))
+        for row in rows[-3:]:
+            print(f"{KINDS[row['kind']]:<28} {row['bytes']:>9,} bytes  PSNR {row['psnr_db']:5.2f} dB  person AP50 "
+                  f"{row['ap50']:6.2f}  AP {row['ap']:6.2f}", flush=True)  # fmt: skip
+    draw(rows, folder / "plot.png", bench.rate)
+
+
+def draw(rows: list[dict[str, Any]], path: Path, rate: Fraction) -> None:
+    """PSNR and person AP50 against kbit/s, a line a kind."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from eval.plots import style
+
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes: Any = figure.subplots(1, 2)
+    for name in KINDS:
+        colour, mark = style(name, list(KINDS))
+        mine = sorted((row for row in rows if row["kind"] == name), key=lambda row: row["bytes"])
+        kbps = np.array([float(8e-3 * row["bytes"] / row["frames"] * rate) for row in mine])
+        for one, key in zip(axes, ("psnr_db", "ap50"), strict=True):
+            one.plot(kbps, [row[key] for row in mine], color=colour, marker=mark, label=KINDS[name])
+    for one, what in zip(axes, ("PSNR, dB", "person AP50 (FastestDet, pseudo-labels)"), strict=True):
+        one.set(xlabel="kbit/s, bytes on disk", ylabel=what, xscale="log")
+        one.grid(alpha=0.3)
+    axes[0].legend(frameon=False)
+    figure.savefig(path, dpi=130)
+
+
+if __name__ == "__main__":
+    main()
