@@ -2,8 +2,8 @@
 
     python -m benchmarks.networks_killed CLIP -o runs/networks_killed [--kills 10] [--steps 60] [--segments 4]
 
-CLIP is read to --frames frames at --size, kept without loss, and fitted in segments by `vcm encode --codec sa-nerv` with
---steps: once whole, then with `kill -9` at random moments, each time gone on with --resume. On the processor.
+CLIP is read to --frames frames at --size, kept without loss, and fitted in segments by `vcm encode --codec sa-nerv`
+with --steps: once whole, then with `kill -9` at random moments, each time gone on with --resume. On the processor.
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ def main() -> None:
     shutil.rmtree(arguments.output, ignore_errors=True)
     arguments.output.mkdir(parents=True)
     clip = cut(arguments.clip, arguments.frames, tuple(arguments.size), arguments.output / "clip.mkv")
-    words = [sys.executable, "-W", "ignore", "-m", "pipelines", "encode", str(clip), "--codec", "sa-nerv:60k", "--steps",
-             str(arguments.steps), "--segment", str(-(-arguments.frames // arguments.segments)), "--threads", "1",
+    longest = -(-arguments.frames // arguments.segments)
+    words = [sys.executable, "-W", "ignore", "-m", "pipelines", "encode", str(clip), "--codec", "sa-nerv:60k",
+             "--steps", str(arguments.steps), "--segment", str(longest), "--threads", "1",
              "--device", "cpu", "--checkpoint-minutes", "0.01", "-o"]  # fmt: skip
     whole, broken = arguments.output / "whole.vcm", arguments.output / "killed.vcm"
     started = time.monotonic()
@@ -76,8 +77,9 @@ def main() -> None:
             moments.append(sum(1 for _ in broken.with_name("killed.vcm.fit").glob("*/segment.vcm")))
     subprocess.run([*words, str(broken), "--resume"], check=True, stderr=subprocess.DEVNULL)
     same = whole.read_bytes() == broken.read_bytes()
+    verdict = "the same" if same else "OTHERS"
     print(f"{arguments.segments} segments, {arguments.steps} steps each, killed {kills} times (segments finished then: "
-          f"{moments}): {broken.stat().st_size:,} bytes, {'the same' if same else 'OTHERS'} as uninterrupted")  # fmt: skip
+          f"{moments}): {broken.stat().st_size:,} bytes, {verdict} as uninterrupted")  # fmt: skip
     raise SystemExit(0 if same else 1)
 
 

@@ -78,7 +78,7 @@ def codecs() -> list[dict[str, Any]]:
     for name in table():
         kind, needs = "ours", "" if name in shipped or name not in icm.CODECS else "--weights, by vcm convert or train"
         if name in nerv.CODECS:
-            kind, needs = "video network, decoding only", "files by vcm convert"
+            kind, needs = "video network", "fitted to a clip by vcm encode"
         elif name in KINDS:
             kind, needs = "anchor, a program of its own", whereabouts(name)
         elif is_anchor(name) and takes_weights(name):
