@@ -91,6 +91,15 @@ def read_clip(path: str | os.PathLike[str]) -> Iterator[tuple[np.ndarray, Fracti
             raise ValueError(f"{path}: holds no frames")
 
 
+def with_ticks(path: Path, info: ClipInfo) -> Iterator[tuple[np.ndarray, int]]:
+    """`read_clip` with times as whole ticks of `info.time_base`. ValueError where one is no such multiple."""
+    for number, (frame, time_s) in enumerate(read_clip(path)):
+        tick = time_s / info.time_base
+        if tick.denominator != 1:
+            raise ValueError(f"{path}: frame {number} has a time of its own kind; write the clip anew (remux it)")
+        yield frame, tick.numerator
+
+
 def _open(path: Path) -> Any:
     import av
 

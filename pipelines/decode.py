@@ -223,7 +223,7 @@ def decode_file(job: tuple[Path, Path], settings: dict[str, Any]) -> dict[str, A
 def _codec(source: Path, settings: dict[str, Any], *needed: str) -> Any:
     from icm.bitstream import read
     from pipelines import codecs
-    from pipelines.encode import codec_of
+    from pipelines.encode_file import codec_of
 
     if settings["codec"]:
         return _anchor(settings["codec"], settings["weights"])

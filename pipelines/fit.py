@@ -79,33 +79,22 @@ def size_of(text: str) -> dict[str, Any]:
 
 def plan(source: str, longest: int | None) -> tuple[Plan, Iterator[tuple[np.ndarray, int]]]:
     """(what reading the clip once tells: frames, duration, where segments begin; its frames with their ticks)."""
-    from pipelines.clips import probe_clip
+    from pipelines.clips import probe_clip, with_ticks
     from pipelines.run.progress import progress
     from pipelines.segments import longest_for, segments
 
     path = Path(source)
     info = probe_clip(path)
-    count = info.frames or sum(1 for _ in read(path, info))
+    count = info.frames or sum(1 for _ in with_ticks(path, info))
     most = longest or longest_for(info.width, info.height, count)
     sizes, ticks = [], []
-    for segment in segments(progress(read(path, info), info.frames, f"read {path.name}"), most):
+    for segment in segments(progress(with_ticks(path, info), info.frames, f"read {path.name}"), most):
         sizes.append(len(segment.frames))
         ticks += segment.ticks
     step = float(info.time_base) * (ticks[-1] - ticks[0]) / (len(ticks) - 1) if len(ticks) > 1 else 1 / float(info.rate)
     seconds = step * len(ticks)
     found = Plan(sum(sizes), info.width, info.height, info.time_base, info.colour, seconds, most, sizes)
-    return found, read(path, info)
-
-
-def read(source: Path, info: Any) -> Iterator[tuple[np.ndarray, int]]:
-    """(frame, tick). ValueError where a time is no whole number of ticks."""
-    from pipelines.clips import read_clip
-
-    for number, (frame, time_s) in enumerate(read_clip(source)):
-        tick = time_s / info.time_base
-        if tick.denominator != 1:
-            raise ValueError(f"{source}: frame {number} has a time of its own kind; write the clip anew (remux it)")
-        yield frame, tick.numerator
+    return found, with_ticks(path, info)
 
 
 def live_plan(source: str, request: Request) -> tuple[Plan, Iterator[tuple[np.ndarray, int]]]:

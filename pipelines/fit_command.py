@@ -62,8 +62,11 @@ def run(arguments: argparse.Namespace) -> int:
         out = out / (source.stem + ".vcm")
     if out.suffix != ".vcm":
         raise ValueError(f"{out}: a network is a .vcm file; name it {out.with_suffix('.vcm').name}")
-    if arguments.weights or arguments.workers != 1:
-        raise ValueError("--weights, --workers: are not for networks, which learn their weights from the clip")
+    others = ("weights", "refresh", "roi", "regions", "groups_from", "lock")
+    wrong = [name for name in others if getattr(arguments, name, None)] + ["workers"] * (arguments.workers != 1)
+    if wrong:
+        option = wrong[0].replace("_", "-")
+        raise ValueError(f"--{option}: is not for networks, which learn their weights from the clip; leave it out")
     name, _, size = arguments.codec.partition(":")
     sizes = fit.size_of(size) if size else {}
     given = {"bytes_most": arguments.bytes, "bits_a_pixel": arguments.bpp}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import icm
-from pipelines import encode
+from pipelines import encode_file
 from pipelines.cli import main
 from tests.pipelines.fake import Fake
 
@@ -42,7 +42,7 @@ def vcm(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
 def fake(monkeypatch: pytest.MonkeyPatch) -> type[Fake]:
     """The codec "fake" among ours, for one test."""
     monkeypatch.setitem(icm.CODECS, "fake", Fake)
-    encode.codec_of.cache_clear()
+    encode_file.codec_of.cache_clear()
     return Fake
 
 

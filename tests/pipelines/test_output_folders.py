@@ -198,13 +198,13 @@ def test_other_weights_are_coded_anew(
     vcm, fake, tmp_path: Path, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The shipped weights of a name change with a release; and weights may be named, not only given as a file."""
-    from pipelines import encode
+    from pipelines import encode_file
 
     write_picture(tmp_path / "in" / "a.png", picture)
     command = ("encode", tmp_path / "in", "-o", tmp_path / "out", "--codec", "fake:80", "--resume")
     for release, there in ((b"1", False), (b"1", True), (b"2", False)):
         monkeypatch.setattr(fake, "coder", SimpleNamespace(release=SimpleNamespace(hash=release)), raising=False)
-        encode.codec_of.cache_clear()
+        encode_file.codec_of.cache_clear()
         done = vcm(*command)
         assert done.code == 0
         assert ("already there" in done.out) == there

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines import encode
+from pipelines import encode_file
 from pipelines.media import read_picture, write_picture
 from tests.icm.groups.conftest import random_picture
 from tests.pipelines.conftest import vcm  # noqa: F401 - a fixture
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[3]
 @pytest.fixture
 def street(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_weights: Path) -> Path:
     """A folder with a picture, boxes of two persons and a car, and two keys; the working directory."""
-    encode.codec_of.cache_clear()
+    encode_file.codec_of.cache_clear()
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in").mkdir()
     write_picture(tmp_path / "in" / "street.png", random_picture(np.random.default_rng(0), 64, 96))
