@@ -26,7 +26,7 @@ def describe(header: Any) -> dict[str, str]:
     found = _layout(header)
     if found is None:
         return {}
-    counts, architecture = found
+    counts, architecture, _ = found
     return {"segments": str(len(counts)), "network": f"{architecture.parameters:,} parameters", **architecture.facts()}
 
 
@@ -37,11 +37,11 @@ def section_names(header: Any) -> list[str]:
         return []
     from nerv.file import names
 
-    counts, architecture = found
-    tensors = names(architecture)
+    counts, architecture, shared = found
+    tensors, first = names(architecture), ["background"][:shared]
     if len(counts) == 1:
-        return tensors
-    return [f"segment {segment}, {name}" for segment in range(len(counts)) for name in tensors]
+        return first + tensors
+    return first + [f"segment {segment}, {name}" for segment in range(len(counts)) for name in tensors]
 
 
 def _layout(header: Any) -> Any:

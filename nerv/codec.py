@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from nerv.models.architecture import EMBEDDING, Architecture
 from nerv.models.decoder import Decoder, positional
 
 GREY = 128
+Pictures = Callable[[bytes], np.ndarray]
 
 
 def decoder_of(architecture: Architecture, tensors: dict[str, Tensor]) -> Decoder:
@@ -31,9 +32,12 @@ def decoder_of(architecture: Architecture, tensors: dict[str, Tensor]) -> Decode
 
 class SegmentDecoder:
     """Frames of one segment: `frame(i)`, i from 0 within the segment. One frame at a time, so its pixels do not depend
-    on which others are decoded."""
+    on which others are decoded. background: (H, W, 3) uint8 that the network's output is added to, or None."""
 
-    def __init__(self, architecture: Architecture, tensors: dict[str, Tensor], frames: int) -> None:
+    def __init__(
+        self, architecture: Architecture, tensors: dict[str, Tensor], frames: int, background: np.ndarray | None = None
+    ) -> None:
+        self.offset = None if background is None else offset(background, architecture)
         self.decoder, self.frames = decoder_of(architecture, tensors), frames
         if architecture.positional:
             base, levels = architecture.positional
@@ -49,7 +53,8 @@ class SegmentDecoder:
         """(3, height, width) float32 in [0, 1]."""
         chosen = slice(index, index + 1)
         details = {i: values[chosen] for i, values in self.details.items()}
-        return self.decoder(self.embeddings[chosen], details)[0].clamp_(0, 1)
+        x = self.decoder(self.embeddings[chosen], details)[0]
+        return (x if self.offset is None else x.add_(self.offset)).clamp_(0, 1)
 
     def frame(self, index: int, size: tuple[int, int]) -> np.ndarray:
         """(height, width, 3) uint8, the middle of the network's output; size: (width, height)."""
@@ -59,17 +64,48 @@ class SegmentDecoder:
         return x.mul(255).round_().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
 
 
+def offset(background: np.ndarray, architecture: Architecture) -> torch.Tensor:
+    """(H, W, 3) uint8 → (3, height, width) float32 of the network's size, what is added to its output: 0 for mid-grey,
+    the edge repeated, the picture in the middle."""
+    down, right = architecture.height - background.shape[0], architecture.width - background.shape[1]
+    sides = ((down // 2, down - down // 2), (right // 2, right - right // 2), (0, 0))
+    whole = np.pad(background, sides, mode="edge").astype(np.float32)
+    return torch.from_numpy(whole).permute(2, 0, 1) / 255 - 0.5
+
+
 def _frames_first(tensor: Tensor) -> torch.Tensor:
     """(C, h, w, F) → (F, C, h, w)."""
     return torch.from_numpy(tensor.values()).permute(3, 0, 1, 2).contiguous()
 
 
+def background_of(file: NetworkFile, pictures: Pictures | None) -> np.ndarray | None:
+    """(H, W, 3) uint8, or None where the file has none. StreamError: damaged, or of another size than the clip."""
+    data = file.background()
+    if data is None:
+        return None
+    if pictures is None:
+        raise ValueError(f"{file.name}: has a background, and nothing here decodes pictures; use `vcm decode`")
+    try:
+        picture = pictures(data)
+    except StreamError as error:
+        raise type(error)(f"{error} (the background of {file.name})") from None
+    if picture.shape[:2] != (file.header.height, file.header.width):
+        raise StreamError(f"damaged: the background of {file.name} is not of the clip's size")
+    return picture
+
+
 class NetworkDecoder:
     """Frames of a file by number, the network of the last segment kept. A context manager."""
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: Any, pictures: Pictures | None = None) -> None:
+        """pictures: what decodes a background, bytes → (H, W, 3); needed where the file has one."""
         self.file = source if isinstance(source, NetworkFile) else NetworkFile(source)
         self.size = self.file.header.width, self.file.header.height
+        try:
+            self.background = background_of(self.file, pictures)
+        except BaseException:
+            self.file.close()
+            raise
         self._segment = -1
         self._decoder: SegmentDecoder | None = None
 
@@ -78,7 +114,8 @@ class NetworkDecoder:
         segment = self.file.segment_of(index)
         if segment != self._segment or self._decoder is None:
             file = self.file
-            self._decoder = SegmentDecoder(file.architecture, file.tensors(segment), file.counts[segment])
+            tensors = file.tensors(segment)
+            self._decoder = SegmentDecoder(file.architecture, tensors, file.counts[segment], self.background)
             self._segment = segment
         return self._decoder.frame(index - int(self.file.starts[segment]), self.size)
 
@@ -95,11 +132,12 @@ class NetworkCodec:
     suffix = ".vcm"
 
     def __init__(
-        self, name: str, quality: float | None = None, weights: str | os.PathLike[str] | None = None
-    ) -> None:
+        self, name: str, quality: float | None = None, weights: str | os.PathLike[str] | None = None,
+        pictures: Pictures | None = None,
+    ) -> None:  # fmt: skip
         if weights is not None:
             raise ValueError(f"{name}: its files hold their own weights; leave --weights out")
-        self.name, self.quality = name, quality
+        self.name, self.quality, self.pictures = name, quality, pictures
 
     def encode(self, picture: np.ndarray) -> bytes:
         """ValueError: networks are fitted by `vcm encode CLIP`, in minutes and with files of their own."""
@@ -112,7 +150,7 @@ class NetworkCodec:
 
     def decode_clip(self, source: Any, start: int = 0, stop: int | None = None) -> Iterator[tuple[np.ndarray, int]]:
         """(frame, presentation tick) of the frames start … stop − 1; only their segments are read."""
-        with NetworkDecoder(source) as decoder:
+        with NetworkDecoder(source, self.pictures) as decoder:
             header = decoder.file.header
             assert header.times is not None
             ticks = header.times.ticks
@@ -123,7 +161,7 @@ class NetworkCodec:
         """A frame, grey where a tensor of its segment is damaged: (picture, {window: reason}, [])."""
         header = stream.header
         try:
-            return NetworkDecoder(NetworkFile(stream)).frame(frame), {}, []
+            return NetworkDecoder(NetworkFile(stream), self.pictures).frame(frame), {}, []
         except StreamError as error:
             grey = np.full((header.height, header.width, 3), GREY, np.uint8)
             return grey, {(0, header.height, 0, header.width): str(error)}, []
@@ -132,6 +170,10 @@ class NetworkCodec:
         """Every symbol decoded; the problems, a line a tensor."""
         problems = []
         with NetworkFile(source) as file:
+            try:
+                background_of(file, self.pictures)
+            except StreamError as error:
+                problems.append(str(error))
             for segment in range(len(file.counts)):
                 for name in file.names:
                     try:

@@ -1,7 +1,8 @@
 """A clip's networks as one .vcm file of kind "network", and back.
 
     header parameters: format │ frames of each segment │ architecture
-    sections:          segment 0: embedding (if stored), stem.weight, stem.bias, blocks.0.weight, … head.bias; 1: …
+    sections:          background, a whole .vcm picture (format 2 alone)
+                       segment 0: embedding (if stored), stem.weight, stem.bias, blocks.0.weight, … head.bias; 1: …
 
 A tensor is a section, so the container tells where each lies, guards each with a CRC32C of its own, and damage is told
 by the tensor's name. A segment needs its own tensors alone: any frame decodes without the rest of the file.
@@ -22,7 +23,7 @@ from nerv.coding.bells import digest
 from nerv.coding.tensors import Tensor, pack, unpack
 from nerv.models.architecture import Architecture
 
-FORMAT = 1
+PLAIN, ON_BACKGROUND = 1, 2  # formats
 
 
 def names(architecture: Architecture) -> list[str]:
@@ -32,13 +33,14 @@ def names(architecture: Architecture) -> list[str]:
 
 def write_networks(
     model: str, architecture: Architecture, segments: Sequence[tuple[int, Mapping[str, Tensor]]], times: Times,
-    colour: str = "srgb", size: tuple[int, int] | None = None,
+    colour: str = "srgb", size: tuple[int, int] | None = None, background: bytes | None = None,
 ) -> bytes:  # fmt: skip
     """segments: (frames, tensors by name). size: (width, height) shown, the middle of what the network makes.
+    background: a .vcm picture of that size, to which the network's output is added; paid for once.
 
     The embedding of a segment is (C, h, w, frames): time runs along the last axis. ValueError where shapes do not fit.
     """
-    sections = []
+    sections = [] if background is None else [background]
     for frames, tensors in segments:
         for name in names(architecture):
             tensor = tensors[name]
@@ -50,10 +52,12 @@ def write_networks(
     if sum(counts) != times.frames:
         raise ValueError(f"{sum(counts)} frames in segments, {times.frames} timestamps")
     width, height = size or (architecture.width, architecture.height)
-    parameters = varint(FORMAT) + varint(len(counts)) + b"".join(map(varint, counts)) + architecture.to_bytes()
+    version = PLAIN if background is None else ON_BACKGROUND
+    parameters = varint(version) + varint(len(counts)) + b"".join(map(varint, counts)) + architecture.to_bytes()
+    memory = architecture.memory(max(counts)) + (0 if background is None else read(background).header.memory)
     header = Header(
         kind="network", width=width, height=height, model=model, weights=digest()[:8], parameters=parameters,
-        memory=architecture.memory(max(counts)), times=times, colour=colour,
+        memory=memory, times=times, colour=colour,
     )  # fmt: skip
     return write(header, sections)
 
@@ -64,10 +68,12 @@ def shape_of(architecture: Architecture, name: str, frames: int) -> tuple[int, .
     return (*stored[name], frames) if name in stored else architecture.shapes()[name]
 
 
-def layout(header: Header) -> tuple[list[int], Architecture]:
-    """(frames of each segment, architecture) from a header of kind "network". StreamError: it contradicts itself."""
+def layout(header: Header) -> tuple[list[int], Architecture, int]:
+    """(frames of each segment, architecture, sections before the first segment's) from a header of kind "network".
+    StreamError: it contradicts itself."""
     cursor = Cursor(header.parameters, 0, "the description of the network")
-    if cursor.varint() != FORMAT:
+    version = cursor.varint()
+    if version not in (PLAIN, ON_BACKGROUND):
         raise StreamError("unsupported: the network is of a newer format than this reader: update vcm")
     count = cursor.varint()
     if not 1 <= count <= min(header.frames, cursor.left):
@@ -80,7 +86,7 @@ def layout(header: Header) -> tuple[list[int], Architecture]:
         raise StreamError("damaged: the network makes smaller frames than the header says")
     if architecture.memory(max(counts)) > header.memory + (header.memory >> 3) + (1 << 20):
         raise StreamError("damaged: the network needs more memory than the header declares")
-    return counts, architecture
+    return counts, architecture, int(version == ON_BACKGROUND)
 
 
 class NetworkFile:
@@ -97,9 +103,9 @@ class NetworkFile:
                 f"{self.name}: was coded with the tables {self.header.weights.hex()}, this version has "
                 f"{digest()[:8].hex()}: use the version of vcm that wrote it"
             )
-        self.counts, self.architecture = layout(self.header)
+        self.counts, self.architecture, self.shared = layout(self.header)
         self.names = names(self.architecture)
-        if len(self.stream) != len(self.counts) * len(self.names):
+        if len(self.stream) != self.shared + len(self.counts) * len(self.names):
             raise StreamError(f"damaged: {len(self.stream)} sections for {len(self.counts)} segments of "
                               f"{len(self.names)} tensors")  # fmt: skip
         self.starts = np.concatenate([[0], np.cumsum(self.counts)])
@@ -110,10 +116,14 @@ class NetworkFile:
             raise ValueError(f"{self.name}: has frames 0 to {self.header.frames - 1}, not {frame}")
         return int(np.searchsorted(self.starts, frame, side="right")) - 1
 
+    def background(self) -> bytes | None:
+        """The .vcm picture that the network's output is added to, if there is one. StreamError where it is damaged."""
+        return bytes(self.stream.section(0)) if self.shared else None
+
     def tensor(self, segment: int, name: str) -> Tensor:
         """One tensor. StreamError naming it where it is damaged."""
         try:
-            data = self.stream.section(segment * len(self.names) + self.names.index(name))
+            data = self.stream.section(self.shared + segment * len(self.names) + self.names.index(name))
             return unpack(data, shape_of(self.architecture, name, self.counts[segment]))
         except StreamError as error:
             raise type(error)(f"{error} (tensor {name} of segment {segment})") from None
@@ -124,7 +134,7 @@ class NetworkFile:
 
     def bytes_of(self, name: str) -> int:
         """Over all segments."""
-        return sum(self.stream.lengths[self.names.index(name) :: len(self.names)])
+        return sum(self.stream.lengths[self.shared + self.names.index(name) :: len(self.names)])
 
     def close(self) -> None:
         self.stream.close()

@@ -77,10 +77,9 @@ def sa_nerv(height: int, width: int, base: int, room: float) -> Architecture:
     channels = int(max(CHANNELS[0], min(CHANNELS[1], room / (cells[0] * cells[1]))))
     count = len(strides) + 1
     shares = [1.0] * (count - len(SHARES)) + list(SHARES[-count:])
-    return Architecture(
-        (channels, *cells), tuple(max(NARROWEST["sa-nerv"], round(base * share)) for share in shares), strides, (3,) * len(strides),
-        output="linear", stem=3, head=HEAD, residuals=(1,) * len(strides),
-    )  # fmt: skip
+    widths = tuple(max(NARROWEST["sa-nerv"], round(base * share)) for share in shares)
+    return Architecture((channels, *cells), widths, strides, (3,) * len(strides), output="linear", stem=3, head=HEAD,
+                        residuals=(1,) * len(strides))  # fmt: skip
 
 
 BUILDERS: dict[str, Callable[[int, int, int, float], Architecture]] = {"nerv": nerv, "hnerv": hnerv, "sa-nerv": sa_nerv}

@@ -74,6 +74,8 @@ def build(name: str, quality: float | None = None, **options: Any) -> Any:
     given = {k: v for k, v in options.items() if v is not None}
     if is_anchor(name):
         given = {k: v for k, v in given.items() if k == "weights" and takes_weights(name)}
+    if split(name)[0] in nerv.CODECS:
+        given["pictures"] = icm.decode  # of a background
     if isinstance(builder, str):
         return importlib.import_module(builder).build(name, quality, **given)
     return builder(quality, **given)

@@ -21,6 +21,7 @@ import numpy as np
 if TYPE_CHECKING:
     from nerv.models.architecture import Architecture
 
+MEDIAN_FRAMES = 64  # of the clip, about, that make its background
 BITS = 4.2  # a number, about, where a size in bytes has to tell how many numbers
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Request:
     threads: int = 0
     resume: bool = False
     checkpoint_minutes: float = 2.0
+    background: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Plan:
     seconds: float
     longest: int
     sizes: list[int]
+    background: bytes | None = None
 
     def share(self, frames: int) -> float:
         return frames / self.frames
@@ -103,8 +106,8 @@ def live_plan(source: str, request: Request) -> tuple[Plan, Iterator[tuple[np.nd
     from pipelines.live import live_clip
     from pipelines.segments import longest_for
 
-    if request.bytes_most is not None or request.resume:
-        raise ValueError(f"{source}: --bytes and --resume need a file; give :64kbps or :0.75M")
+    if request.bytes_most is not None or request.resume or request.background:
+        raise ValueError(f"{source}: --bytes, --resume and --background need a file; give :64kbps or :0.75M")
     info, frames = live_clip(source)
     longest = request.longest or longest_for(info.width, info.height)
     return Plan(longest, info.width, info.height, info.time_base, info.colour, float(longest / info.rate), longest,
@@ -135,6 +138,8 @@ def encode(source: str, out: Path, request: Request) -> dict[str, Any]:
             raise ValueError(f"{work}: is of another clip or other settings; remove it, or choose another -o")
         write_text(told, json.dumps(asked, indent=1) + "\n")
         found, frames = plan(source, request.longest) if not is_live(source) else live_plan(source, request)
+        if request.background is not None:
+            found = dataclasses.replace(found, background=background(source, found, request.background, work))
         architecture, most = sized(found, request)
         done: list[Path] = []
         for segment in segments(frames, found.longest):
@@ -167,8 +172,26 @@ def sized(found: Plan, request: Request) -> tuple[Architecture, int | None]:
         if most is None:
             name = request.name
             raise ValueError(f"{name}: say how large: {name}:0.75M (parameters), {name}:64kbps, or --bytes N")
-        parameters = int(most * found.share(longest) * 8 / BITS)
+        parameters = int(max(0, most - len(found.background or b"")) * found.share(longest) * 8 / BITS)
     return architecture_of(request.name, found.height, found.width, longest, parameters), most
+
+
+def background(source: str, found: Plan, codec: str, work: Path) -> bytes:
+    """The median over time of frames all over the clip, as a picture of `codec`; kept beside the segments."""
+    import icm
+    from pipelines.clips import probe_clip, with_ticks
+    from pipelines.run.atomic import write_bytes
+
+    path = work / "background.vcm"
+    if path.exists():
+        return path.read_bytes()
+    every = max(1, found.frames // MEDIAN_FRAMES)
+    pairs = with_ticks(Path(source), probe_clip(Path(source)))
+    kept = np.stack([frame for i, (frame, _) in enumerate(pairs) if i % every == 0])
+    rows = (np.median(kept[:, row], axis=0) for row in range(kept.shape[1]))  # by rows: a median copies what it sorts
+    data = icm.encode(np.stack([row.astype(np.uint8) for row in rows]), codec=codec)
+    write_bytes(path, data)
+    return data
 
 
 def join(name: str, files: list[Path], found: Plan) -> tuple[bytes, int]:
@@ -184,5 +207,5 @@ def join(name: str, files: list[Path], found: Plan) -> tuple[bytes, int]:
             parts.append((file.counts[0], file.tensors(0)))
             architecture = file.architecture
     data = write_networks(name, architecture, parts, Times.of(ticks, found.base), found.colour,
-                          (found.width, found.height))  # fmt: skip
+                          (found.width, found.height), found.background)  # fmt: skip
     return data, len(ticks)

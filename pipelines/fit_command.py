@@ -7,7 +7,8 @@ import json
 import os
 from pathlib import Path
 
-OPTIONS = ("steps", "minutes", "edges", "segment", "fit", "seed", "device", "threads", "checkpoint_minutes")
+OPTIONS = ("steps", "minutes", "edges", "background", "segment", "fit", "checkpoint_minutes", "seed", "device",
+           "threads")  # fmt: skip
 
 ADDRESSES = ("rtsp://", "rtsps://", "rtmp://", "srt://", "udp://", "tcp://", "http://", "https://")
 
@@ -29,6 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     length.add_argument("--steps", metavar="N", type=int, help="fit each segment for so many steps (repeatable)")
     length.add_argument("--minutes", metavar="M", type=float, help="fit for so long in all")
     group.add_argument("--edges", metavar="DIR", type=Path, help="what `vcm edges CLIP` wrote: fit to edges too")
+    group.add_argument("--background", metavar="CODEC", nargs="?", const="sa-icm-s:40",
+                       help="of a static camera: its background once, as a picture (default sa-icm-s:40)")  # fmt: skip
     group.add_argument("--segment", metavar="N", type=int, help="frames of a segment at most (default 300)")
     group.add_argument("--fit", metavar="KEY=VALUE", action="append", default=None,
                        help="settings of the fit, e.g. loss=nerv, edges=only, batch=4, learning_rate=2e-3")  # fmt: skip
@@ -79,6 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
         name, **sizes, steps=arguments.steps, minutes=arguments.minutes, longest=arguments.segment,
         edges=arguments.edges, settings=tuple(arguments.fit or ()), seed=arguments.seed or 0,
         device=arguments.device or "auto", threads=arguments.threads or 0, resume=arguments.resume,
+        background=arguments.background,
         checkpoint_minutes=2.0 if arguments.checkpoint_minutes is None else arguments.checkpoint_minutes,
     )  # fmt: skip
     if arguments.dry_run:

@@ -37,6 +37,7 @@ def fit_segment(
     import torch
     from safetensors.torch import load_file
 
+    import icm
     from pipelines.fit_plot import draw
     from pipelines.run import settings as reading
     from pipelines.run.atomic import write_bytes
@@ -54,7 +55,10 @@ def fit_segment(
     edges = None if request.edges is None else read_edges(request.edges, segment)
     start = load_file(neighbour / "model.safetensors") if neighbour is not None else None
     encoder = architecture.strides if request.name == "hnerv" else None
-    task = VideoNetworkTask(settings, request.seed, architecture, frames, edges, encoder, start_from(start))
+    behind = None if found.background is None else icm.decode(found.background)
+    if behind is not None and architecture.output != "linear":
+        raise ValueError(f"{request.name}: has no background; leave --background out, or take sa-nerv")
+    task = VideoNetworkTask(settings, request.seed, architecture, frames, edges, encoder, start_from(start), behind)
     steps, minutes = request.steps, request.minutes
     if minutes is not None:
         minutes *= share
@@ -105,6 +109,7 @@ def finished(
     """(a whole file of this segment, PSNR in dB of its decoded frames)."""
     from safetensors.torch import load_file
 
+    import icm
     from icm.bitstream import Times
     from nerv.codec import SegmentDecoder
     from nerv.file import write_networks
@@ -114,12 +119,13 @@ def finished(
     if most is None:
         tensors = finisher.rounded(finisher.usual_noise())
     else:
-        budget = int((most - OVERHEAD) * found.share(len(segment.frames)))
+        budget = int((most - OVERHEAD - len(found.background or b"")) * found.share(len(segment.frames)))
         tensors = finisher.fit(budget, lambda line: print(line, file=sys.stderr, flush=True))
     times = Times.of(segment.ticks, found.base)
     data = write_networks(name, architecture, [(len(segment.frames), tensors)], times, found.colour,
-                          (found.width, found.height))  # fmt: skip
-    decoder, errors = SegmentDecoder(architecture, dict(tensors), len(segment.frames)), []
+                          (found.width, found.height), found.background)  # fmt: skip
+    behind = None if found.background is None else icm.decode(found.background)
+    decoder, errors = SegmentDecoder(architecture, dict(tensors), len(segment.frames), behind), []
     for i, frame in enumerate(segment.frames):
         error = decoder.frame(i, (found.width, found.height)).astype(np.float32) - frame
         errors.append(10 * math.log10(255**2 / max(float(np.square(error).mean()), 1e-4)))

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from nerv.codec import offset
 from nerv.losses import LOSSES, Features, on_edges
 from nerv.models.architecture import Architecture
 from nerv.network import Network
@@ -53,13 +54,15 @@ class Settings:
 
 class VideoNetworkTask:
     """`Task` of pipelines/trainer.py. Batches: frame numbers (B,) int64. frames: (F, 3, h, w) uint8; edges:
-    (F, 1, h, w) of 0 and 255, or None. start: a state dict of a neighbour's network, what fits of it is taken."""
+    (F, 1, h, w) of 0 and 255, or None. start: a state dict of a neighbour's network, what fits of it is taken.
+    background: (h, w, 3) uint8, what the network's output is added to."""
 
     name = "video-network"
 
     def __init__(
         self, settings: Settings, seed: int, architecture: Architecture, frames: Tensor, edges: Tensor | None = None,
         encoder: tuple[int, ...] | None = None, start: dict[str, Tensor] | None = None,
+        background: np.ndarray | None = None,
     ) -> None:  # fmt: skip
         if settings.edges != "none" and edges is None:
             raise ValueError(f"edges: {settings.edges} needs edge maps: make them with `vcm edges CLIP`, give --edges")
@@ -67,15 +70,22 @@ class VideoNetworkTask:
         self.encoder, self.start = encoder, start or {}
         self.size = int(frames.shape[-2]), int(frames.shape[-1])
         self.frames, self.edges = padded(frames, architecture), edges
+        self.offset = None if background is None else offset(background, architecture)
         self.on: dict[torch.device, tuple[Tensor, Tensor | None]] = {}
         self.features: Features | None = None
 
     def build(self) -> nn.Module:
-        model = Network(self.architecture, self.frames, self.encoder, self.seed)
+        model = Network(self.architecture, self._residual(), self.encoder, self.seed)
         state = model.state_dict()
         state.update({k: v for k, v in self.start.items() if k in state and state[k].shape == v.shape})
         model.load_state_dict(state)
         return model
+
+    def _residual(self) -> Tensor:
+        """(F, 3, H, W) uint8: the frames, or what the background lacks of them about mid-grey, to start from."""
+        if self.offset is None:
+            return self.frames
+        return torch.stack([(x.float() - 255 * self.offset).clamp(0, 255).round().to(torch.uint8) for x in self.frames])
 
     def optimizers(self, model: Any) -> dict[str, Optimizer]:
         s = self.settings
@@ -110,7 +120,7 @@ class VideoNetworkTask:
         s = self.settings
         frames, edges = self._placed(batch.device)
         x = (frames[batch].float() / 255).contiguous(memory_format=torch.channels_last)
-        out = cropped(model(batch, x if self.encoder else None).float(), self.size)
+        out = cropped(self._whole(model(batch, x if self.encoder else None).float()), self.size)
         x = cropped(x, self.size)
         of = LOSSES[s.loss]
         error = (out.detach() - x).square().mean((1, 2, 3))
@@ -130,6 +140,10 @@ class VideoNetworkTask:
             far = self._features(x.device)(x, out.clamp(0, 1))
             main, logged["features"] = main + s.feature_weight * far, far.detach()
         return {"main": main, **logged}
+
+    def _whole(self, out: Tensor) -> Tensor:
+        """The network's output on its background."""
+        return out if self.offset is None else out + self.offset.to(out.device)
 
     def _placed(self, device: torch.device) -> tuple[Tensor, Tensor | None]:
         """Frames and edge maps on the device, as uint8."""
@@ -154,6 +168,7 @@ class VideoNetworkTask:
         device = next(model.parameters()).device
         x = self.frames[chosen]
         out = model(chosen.to(device), x.to(device).float() / 255 if self.encoder else None).cpu().float()
+        out = self._whole(out)
         rows = [x, out.clamp(0, 1).mul(255).round().byte()]
         sheet = torch.cat([torch.cat(list(cropped(row, self.size)), 2) for row in rows], 1)
         write_picture(folder / f"{step:07d}.png", np.ascontiguousarray(sheet.permute(1, 2, 0).numpy()))

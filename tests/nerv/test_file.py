@@ -93,7 +93,7 @@ def test_damage_is_told_by_the_tensors_name(file: Path) -> None:
     [
         ({"weights": bytes(8)}, "was coded with the tables"),
         ({"parameters": b""}, "ends"),
-        ({"parameters": b"\2"}, "newer format"),
+        ({"parameters": b"\3"}, "newer format"),
         ({"parameters": b"\1\1\7"}, "ends"),
         ({"width": 5000}, "smaller frames"),
         ({"memory": 1 << 20}, "more memory"),

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
+import icm
 from nerv.codec import NetworkDecoder
 from nerv.file import NetworkFile
 from pipelines import fit
@@ -122,6 +123,31 @@ def test_edges_change_what_is_learned(clip: Path, tmp_path: Path, vcm: Command) 
     assert done.code == 2
     assert "000003.png" in done.err
     assert done.err.count("\n") == 1
+
+
+def test_a_static_background_is_paid_for_once(clip: Path, tmp_path: Path, vcm: Command) -> None:
+    """Two segments on one picture: the file decodes, tells of it, is nearer to the clip than one without."""
+    psnr = {}
+    for name, words in (("with", ["--background", "sa-icm-s:60"]), ("without", [])):
+        out = tmp_path / f"{name}.vcm"
+        size = ["--codec", "sa-nerv", "--bytes", 24_000, "--steps", 20, "--segment", 6]
+        done = vcm("encode", clip, "-o", out, *size, *words)
+        assert done.code == 0, done.err
+        assert out.stat().st_size <= 24_000
+        with NetworkDecoder(out, icm.decode) as decoder:
+            errors = [decoder.frame(i).astype(float) - frame for i, frame in enumerate(moving(12))]
+        psnr[name] = -10 * np.log10(np.mean(np.square(errors)) / 255**2)
+    assert psnr["with"] > psnr["without"] + 1
+    assert "background" in vcm("info", tmp_path / "with.vcm").out
+    assert vcm("verify", tmp_path / "with.vcm").code == 0
+    segment = tmp_path / "with.vcm.fit" / "0001" / "segment.vcm"
+    with NetworkDecoder(tmp_path / "with.vcm", icm.decode) as whole, NetworkDecoder(segment, icm.decode) as part:
+        assert (whole.frame(8) == part.frame(2)).all()
+    with pytest.raises(ValueError, match="has a background"):
+        NetworkDecoder(segment)
+    done = vcm("encode", clip, "-o", tmp_path / "h.vcm", "--codec", "hnerv:60k", "--steps", 2, "--background")
+    assert done.code == 2
+    assert "has no background" in done.err
 
 
 def test_killed_and_resumed_is_as_uninterrupted(clip: Path, tmp_path: Path) -> None:
