@@ -23,27 +23,22 @@ from typing import Any
 import numpy as np
 
 FRAME = 640, 320  # the middle of the clip
-THIRD = 3
+THIRD, RATE = 3, 24
 
 
 def middle(source: Path, folder: Path) -> tuple[np.ndarray, Path]:
     """The clip's frames (F, H, W, 3) cut to FRAME, and a lossless file of them."""
-    import av
-
     from pipelines.clips import read_clip
+    from pipelines.clips_out import writing
 
     frames, clip = [], folder / "clip.mkv"
     for frame, _ in read_clip(source):
         top, left = (frame.shape[0] - FRAME[1]) // 2, (frame.shape[1] - FRAME[0]) // 2
         frames.append(frame[top : top + FRAME[1], left : left + FRAME[0]])
     if not clip.exists():
-        with av.open(str(clip), "w") as container:
-            stream = container.add_stream("ffv1", rate=Fraction(24))
-            stream.width, stream.height, stream.pix_fmt = *FRAME, "bgr0"
-            for frame in frames:
-                whole = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-                container.mux(stream.encode(whole.reformat(format="bgr0")))
-            container.mux(stream.encode())
+        with writing(clip, Fraction(RATE)) as writer:
+            for i, frame in enumerate(frames):
+                writer.add(frame, Fraction(i, RATE), i)
         np.save(folder / "frames.npy", np.stack(frames))
     return np.stack(frames), clip
 

@@ -15,26 +15,22 @@ import signal
 import subprocess
 import sys
 import time
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
 
-def cut(source: Path, count: int, size: tuple[int, int], path: Path) -> Path:
+def shrunk(source: Path, count: int, size: tuple[int, int], path: Path) -> Path:
     """The first frames, shrunk, lossless."""
-    import av
     import cv2
 
-    from pipelines.clips import read_clip
+    from pipelines.clips import probe_clip, read_clip
+    from pipelines.clips_out import writing
 
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("ffv1", rate=Fraction(10))
-        stream.width, stream.height, stream.pix_fmt = *size, "bgr0"
-        for _, (frame, _) in zip(range(count), read_clip(source), strict=False):
-            small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(small, format="rgb24").reformat(format="bgr0")))
-        container.mux(stream.encode())
+    rate = probe_clip(source).rate
+    with writing(path, rate) as writer:
+        for i, (frame, _) in zip(range(count), read_clip(source), strict=False):
+            writer.add(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), i / rate, i)
     return path
 
 
@@ -53,7 +49,7 @@ def main() -> None:
     arguments = parser.parse_args()
     shutil.rmtree(arguments.output, ignore_errors=True)
     arguments.output.mkdir(parents=True)
-    clip = cut(arguments.clip, arguments.frames, tuple(arguments.size), arguments.output / "clip.mkv")
+    clip = shrunk(arguments.clip, arguments.frames, tuple(arguments.size), arguments.output / "clip.mkv")
     longest = -(-arguments.frames // arguments.segments)
     words = [sys.executable, "-W", "ignore", "-m", "pipelines", "encode", str(clip), "--codec", "sa-nerv:60k",
              "--steps", str(arguments.steps), "--segment", str(longest), "--threads", "1",

@@ -21,30 +21,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.clips import Bench
+from benchmarks.networks_killed import shrunk
 
 SIZE = 384, 216
 KINDS = {"x265": "x265 medium", "nerv": "our network, NeRV's loss", "sa-nerv": "our network, SA-NeRV's loss"}
-
-
-def shrunk(source: Path, count: int, path: Path) -> Path:
-    """The first `count` frames at SIZE, lossless."""
-    import av
-    import cv2
-
-    from pipelines.clips import probe_clip, read_clip
-
-    if path.exists():
-        return path
-    rate, partial = probe_clip(source).rate, path.with_suffix(".partial.mkv")
-    with av.open(str(partial), "w") as container:
-        stream = container.add_stream("ffv1", rate=Fraction(rate))
-        stream.width, stream.height, stream.pix_fmt = *SIZE, "bgr0"
-        for _, (frame, _) in zip(range(count), read_clip(source), strict=False):
-            small = cv2.resize(frame, SIZE, interpolation=cv2.INTER_AREA)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(small, format="rgb24").reformat(format="bgr0")))
-        container.mux(stream.encode())
-    partial.rename(path)
-    return path
 
 
 def vcm(*words: object) -> None:
@@ -92,7 +72,9 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = arguments.output
     folder.mkdir(parents=True, exist_ok=True)
-    clip = shrunk(arguments.clip, arguments.frames, folder / "clip.mkv")
+    clip = folder / "clip.mkv"
+    if not clip.exists():
+        shrunk(arguments.clip, arguments.frames, SIZE, clip)
     edges = folder / "edges"
     vcm("edges", clip, "-o", edges, "--segmenter", arguments.segmenter)
     bench = Rows(clip, arguments.detector, folder, arguments.frames, 1)

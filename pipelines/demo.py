@@ -1,6 +1,7 @@
 """`vcm demo`: the whole flow on the embedded scenes, with nothing downloaded.
 
     scenes ─▶ edge maps ─▶ fine-tuned codec ─▶ files ─▶ frames ─▶ boxes, masks, panoptic maps ─▶ report.html
+    a clip of them ─▶ edge maps ─▶ fitted network ─▶ file ─▶ clip
 
 Each step is a `vcm` command that is printed before it runs, so the demo is also a list of what to type.
 """
@@ -24,6 +25,7 @@ The scenes are drawn, the codec is fine-tuned on their edges, every curve is mea
 gives the same files and figures on the same machine. A second run in the same folder does only what is missing; with
 other scenes or another seed it starts anew.
 """
+FRAMES, FIT_STEPS, CLIP_BYTES = 24, 300, 24_000  # of the clip, of its network
 QUALITIES = (1, 12, 24, 36, 48, 60, 75)
 ANCHORS = ("jpeg", "webp", "x265")
 
@@ -75,12 +77,32 @@ def draw(out: Path, pictures: int, train: int, seed: int) -> None:
         print(f"drawing {count} scenes: {folder}", file=sys.stderr)
         scenes.write(folder, count, seed=seed, split=split)
         note.write_text(json.dumps(wanted))
+    draw_clip(out / "clip", seed)
+
+
+def draw_clip(folder: Path, seed: int) -> None:
+    """clip.mkv: a camera that stands still. Another seed's goes, and with it what was made of it."""
+    import shutil
+    from fractions import Fraction
+
+    from eval import scenes
+    from pipelines.clips_out import writing
+    from pipelines.run.atomic import make_folder
+
+    note, rate = folder / "seed.txt", 12
+    if note.is_file() and note.read_text() == str(seed):
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    with writing(make_folder(folder) / "clip.mkv", Fraction(rate)) as writer:
+        for i, picture in enumerate(scenes.clip(FRAMES, seed, split="demo", fps=rate)):
+            writer.add(picture.image, Fraction(i, rate), i)
+    note.write_text(str(seed))
 
 
 def commands(out: Path, steps: int, seed: int) -> list[list[str]]:
     """The words after `vcm`, in order."""
     train, measured = out / "scenes" / "train", out / "scenes" / "measured"
-    edges, codec, evaluation = out / "edges", out / "codec", out / "evaluation"
+    edges, codec, evaluation, clip = out / "edges", out / "codec", out / "evaluation", out / "clip"
     data = f"settings.data=[{{pictures: {train / 'images'}, masks: {edges}}}]"
     labels = ",".join(str(measured / "annotations" / f"{name}.json") for name in ("instances", "panoptic"))
     rates = ",".join(map(str, QUALITIES))
@@ -93,6 +115,11 @@ def commands(out: Path, steps: int, seed: int) -> list[list[str]]:
          "--codec", f"sa-icm-s:{rates}", *ANCHORS, "--match", "sa-icm-s",
          "--weights", f"sa-icm-s={codec / 'model.safetensors'}", "--task", "detection,instances,panoptic",
          "--model", "mask-rcnn-scenes", "--seed", f"{seed}", "-o", f"{evaluation}", "--resume"],
+        ["edges", f"{clip / 'clip.mkv'}", "-o", f"{clip / 'edges'}", "--segmenter", "felzenszwalb"],
+        ["encode", f"{clip / 'clip.mkv'}", "-o", f"{clip / 'clip.vcm'}", "--codec", "sa-nerv",
+         "--bytes", f"{CLIP_BYTES}", "--background", "--edges", f"{clip / 'edges'}", "--fit", "loss=l2",
+         "--steps", f"{FIT_STEPS}", "--seed", f"{seed}", "--resume"],
+        ["decode", f"{clip / 'clip.vcm'}", "-o", f"{clip / 'decoded.mkv'}"],
         ["report", f"{evaluation}", "-o", f"{out / 'report.html'}",
          "--title", "Demo: what a detector keeps, at which rate"],
     ]  # fmt: skip

@@ -1,8 +1,6 @@
 """Fitting a network to a segment of a clip: every frame again and again, in a new order each time round.
 
-    frames (F, 3, H, W) uint8 ─▶ Network ─▶ loss, on edges too ─▶ … ─▶ steps of the weights' grid ─▶ rounded, fitted on
-
-Phases: floats ─(quantise_at)─▶ weights rounded to the steps that suit the bytes asked for ─▶ end.
+    frames (F, 3, H, W) uint8 ─▶ Network (on the background) ─▶ loss, on edges too ─▶ float tensors by the file's names
 """
 
 from __future__ import annotations
@@ -31,8 +29,8 @@ class Settings:
     """loss: a name of nerv.losses. edges: what edge maps do: nothing; a second pair, masked (SA-NeRV); only that pair;
     or weigh pixels, 1 + edge_weight on edges. features: a torchvision backbone, its weights and nodes, and how much.
 
-    learning_rate: of convolutions; stored_rate: of what is stored for each frame. quantise_at: progress at which the
-    weights are rounded (1: never while fitting). bytes: of the file at the end; 0: as it comes.
+    learning_rate: of convolutions (0: by their number; small networks bear larger steps); stored_rate: of what is
+    stored for each frame.
     """
 
     loss: Literal["l2", "l1", "nerv"] = "l2"
@@ -43,13 +41,11 @@ class Settings:
     backbone_nodes: tuple[str, ...] = ()
     feature_weight: float = 0.0
     optimizer: Literal["adam", "muon"] = "muon"
-    learning_rate: float = 2e-3
+    learning_rate: float = 0.0
     stored_rate: float = 1e-2
     batch: int = 2
     warmup: float = 0.02
     final_rate: float = 0.01
-    quantise_at: float = 1.0
-    bytes: int = 0
 
 
 class VideoNetworkTask:
@@ -89,16 +85,17 @@ class VideoNetworkTask:
 
     def optimizers(self, model: Any) -> dict[str, Optimizer]:
         s = self.settings
+        rate = s.learning_rate or usual_rate(self.architecture.parameters)
         stored = list(model.stored.parameters())
         known = {id(p) for p in stored}
         rest = [p for p in model.parameters() if id(p) not in known]
         matrices = [p for p in rest if s.optimizer == "muon" and is_matrix(p)]
         chosen = {id(p) for p in matrices}
-        groups = [{"params": [p for p in rest if id(p) not in chosen], "lr": s.learning_rate}]
+        groups = [{"params": [p for p in rest if id(p) not in chosen], "lr": rate}]
         if stored:
             groups.append({"params": stored, "lr": s.stored_rate})
-        found: dict[str, Optimizer] = {"main": torch.optim.Adam(groups, s.learning_rate, betas=(0.9, 0.99))}
-        return {**found, "main-muon": Muon(matrices, s.learning_rate)} if matrices else found
+        found: dict[str, Optimizer] = {"main": torch.optim.Adam(groups, rate, betas=(0.9, 0.99))}
+        return {**found, "main-muon": Muon(matrices, rate)} if matrices else found
 
     def schedule(self, progress: float) -> float:
         return warm_cosine(progress, self.settings.warmup, self.settings.final_rate)
@@ -182,6 +179,11 @@ class VideoNetworkTask:
             save_file(model.tensors(self.frames), temporary)
 
 
+def usual_rate(parameters: int) -> float:
+    """2e-3 where there are half a million, the square root of their number below and above it, within 1e-3 … 1e-2."""
+    return min(1e-2, max(1e-3, 2e-3 * math.sqrt(5e5 / parameters)))
+
+
 def padded(frames: Tensor, architecture: Architecture) -> Tensor:
     """(F, 3, h, w) uint8 → (F, 3, H, W) of the network's size, the edge repeated; the frame is its middle."""
     down, right = architecture.height - frames.shape[2], architecture.width - frames.shape[3]
@@ -195,8 +197,3 @@ def cropped(x: Tensor, size: tuple[int, int]) -> Tensor:
     """The middle, (…, h, w)."""
     top, left = (x.shape[-2] - size[0]) // 2, (x.shape[-1] - size[1]) // 2
     return x[..., top : top + size[0], left : left + size[1]]
-
-
-def psnr_db(mse: float) -> float:
-    """Of samples in [0, 1]; 100 dB where there is no error."""
-    return 100.0 if mse <= 1e-10 else -10 * math.log10(mse)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipelines import cli, demo
+from pipelines.clips import read_clip
 
 
 @pytest.mark.slow
@@ -27,6 +29,10 @@ def test_the_whole_flow(tmp_path: Path) -> None:
     streams = list((out / "evaluation" / "streams" / "sa-icm-s").rglob("*.vcm"))
     total = {row["quality"]: row["bytes_total"] for row in rows if row["codec"] == "sa-icm-s"}
     assert sum(path.stat().st_size for path in streams) == sum(total.values())
+    assert 20_000 < (out / "clip" / "clip.vcm").stat().st_size <= demo.CLIP_BYTES
+    shown, drawn = (list(read_clip(out / "clip" / name)) for name in ("decoded.mkv", "clip.mkv"))
+    error = np.mean([np.square(a.astype(float) - b).mean() for (a, _), (b, _) in zip(shown, drawn, strict=True)])
+    assert 10 * np.log10(255**2 / error) > 22
 
 
 def test_other_scenes_replace_what_was_made_of_the_old(tmp_path: Path) -> None:
