@@ -18,7 +18,7 @@ import functools
 import math
 import os
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
 
@@ -28,6 +28,7 @@ import torch
 from icm.bitstream import CHANGED_TILES, QUALITY_MAP, Header, OtherWeights, Stream, StreamError, Times, read, write
 from icm.codecs.clips import FINER, REFRESH, ClipDecoder, ClipEncoder
 from icm.codecs.coding import GREY, PictureCoder, Window
+from icm.codecs.frames import FrameDecoder
 from icm.codecs.layers import STRIDE
 from icm.codecs.release import Release, shipped_with
 from icm.quality import HIGHEST, LOWEST, STEPS, to_code
@@ -44,7 +45,7 @@ def coder_of(weights: str) -> PictureCoder:
     return Release.load(weights).picture_coder()
 
 
-class PictureCodec:
+class PictureCodec(FrameDecoder):
     """`sa-icm-s` or `lic-s`: encode, decode, and the same for clips.
 
     quality: 1…100 in sixteenths. weights: a name or a path (default: those of the name). tile: pixels, 2^n from 64.
@@ -142,30 +143,6 @@ class PictureCodec:
                 for r0, r1, c0, c1 in windows]  # fmt: skip
 
     # --- decoding ---------------------------------------------------------------------------------------------------
-    def decode(self, data: Any) -> np.ndarray:
-        """A .vcm picture (bytes or path) → (H, W, 3) uint8 RGB. StreamError where a byte is wrong, or for a clip."""
-        with read(data) as stream:
-            if stream.header.kind != "picture":
-                raise StreamError(
-                    f"holds a {stream.header.kind} of {stream.header.frames} frames, not a picture; "
-                    "use decode_clip, or `vcm decode`"
-                )
-            return self.decode_frame(stream, 0)
-
-    def decode_clip(self, data: Any, start: int = 0, stop: int | None = None) -> Iterator[tuple[np.ndarray, int]]:
-        """Frames [start, stop) of a clip (or the one of a picture) with their ticks; only their bytes are read."""
-        with read(data) as stream:
-            frames = stream.header.frames
-            ticks = stream.header.times.ticks if stream.header.times else [0]
-            for frame in range(start, frames if stop is None else min(stop, frames)):
-                yield self.decode_frame(stream, frame), int(ticks[frame])
-
-    def decode_frame(self, stream: Stream, frame: int) -> np.ndarray:
-        """One frame of an open stream, every tile of it intact."""
-        picture, lost, _ = self.decode_partial(stream, frame, strict=True)
-        assert not lost
-        return picture
-
     def decode_partial(
         self, stream: Stream, frame: int = 0, strict: bool = False
     ) -> tuple[np.ndarray, dict[Window, str], list[Window]]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from icm.bitstream import SAME_BUILD, Header, OtherWeights, Stream, StreamError, Times, read, write
+from icm.codecs.frames import FrameDecoder
 from icm.codecs.guard import GUARD_MAX
 from icm.codecs.networks import ALIASES
 from icm.codecs.picture import GREY, TILE, Window, check
@@ -49,7 +50,7 @@ def coder_of(weights: str) -> Any:
     return Release.load(weights).picture_coder()
 
 
-class SameBuildCodec:
+class SameBuildCodec(FrameDecoder):
     """`sa-icm` and its like: encode, decode, and the same for clips.
 
     weights: a path; there is no default. quality: None or 0, or what the weights call theirs: they have one rate, and
@@ -132,28 +133,6 @@ class SameBuildCodec:
         ]
 
     # --- decoding ---------------------------------------------------------------------------------------------------
-    def decode(self, data: Any) -> np.ndarray:
-        """A .vcm picture (bytes or path) → (H, W, 3) uint8 RGB. StreamError where a byte is wrong, or for a clip."""
-        with read(data) as stream:
-            if stream.header.kind != "picture":
-                raise StreamError(
-                    f"holds a {stream.header.kind} of {stream.header.frames} frames, not a picture; "
-                    "use decode_clip, or `vcm decode`"
-                )
-            return self.decode_frame(stream, 0)
-
-    def decode_clip(self, data: Any, start: int = 0, stop: int | None = None) -> Iterator[tuple[np.ndarray, int]]:
-        """Frames [start, stop) of a clip (or the one of a picture) with their ticks; only their bytes are read."""
-        with read(data) as stream:
-            frames = stream.header.frames
-            ticks = stream.header.times.ticks if stream.header.times else [0]
-            for frame in range(start, frames if stop is None else min(stop, frames)):
-                yield self.decode_frame(stream, frame), int(ticks[frame])
-
-    def decode_frame(self, stream: Stream, frame: int) -> np.ndarray:
-        """One frame of an open stream, every tile of it intact."""
-        return self.decode_partial(stream, frame, strict=True)[0]
-
     def decode_partial(
         self, stream: Stream, frame: int = 0, strict: bool = False
     ) -> tuple[np.ndarray, dict[Window, str], list[Window]]:
