@@ -1,6 +1,8 @@
 """Video as a network: one small network fitted to one clip, its weights coded into a .vcm file.
 
     clip (T, H, W, 3) uint8 RGB ─▶ network ─▶ quantised tensors ─▶ .vcm, kind "network" ─▶ any frame
+
+with nerv.open(path) as video: video[10:20]     frames (10, H, W, 3); a file with a background needs pictures=icm.decode
 """
 
 from __future__ import annotations
@@ -19,6 +21,13 @@ def _codec(name: str) -> Callable[..., Any]:
 
 
 CODECS: dict[str, Callable[..., Any]] = {name: _codec(name) for name in ("nerv", "hnerv", "sa-nerv")}
+
+
+def open(source: Any, pictures: Callable[[bytes], Any] | None = None) -> Any:
+    """A network's file (path or bytes) as a sequence of frames; close it, or use it in a `with`."""
+    from nerv.codec import NetworkDecoder
+
+    return NetworkDecoder(source, pictures)
 
 
 def describe(header: Any) -> dict[str, str]:

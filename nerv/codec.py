@@ -119,6 +119,18 @@ class NetworkDecoder:
             self._segment = segment
         return self._decoder.frame(index - int(self.file.starts[segment]), self.size)
 
+    def __len__(self) -> int:
+        return int(self.file.header.frames)
+
+    def __getitem__(self, chosen: int | slice) -> np.ndarray:
+        """A frame (H, W, 3), or frames (n, H, W, 3), uint8 RGB."""
+        if isinstance(chosen, slice):
+            frames = [self.frame(i) for i in range(*chosen.indices(len(self)))]
+            return np.stack(frames) if frames else np.empty((0, self.size[1], self.size[0], 3), np.uint8)
+        if not -len(self) <= chosen < len(self):
+            raise IndexError(f"{self.file.name}: has {len(self)} frames, no number {chosen}")
+        return self.frame(chosen % len(self))
+
     def __enter__(self) -> NetworkDecoder:
         return self
 

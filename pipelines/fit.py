@@ -151,7 +151,7 @@ def encode(source: str, out: Path, request: Request) -> dict[str, Any]:
     write_bytes(out, data)
     for folder in (file.parent for file in done):
         (folder / "checkpoint.safetensors").unlink(missing_ok=True)
-    return {"file": str(out), "source": source, "source_sha256": digest, "codec": request.name, "quality": 0.0,
+    return {"file": str(out), "source": source, "source_sha256": digest, "codec": request.name, "quality": None,
             "width": found.width, "height": found.height, "frames": count, "bytes": len(data),
             "segments": len(done), "parameters": architecture.parameters,
             "rate_bpp": 8 * len(data) / (found.width * found.height * count)}  # fmt: skip

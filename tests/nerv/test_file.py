@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+import nerv
 from icm.bitstream import Header, OtherWeights, StreamError, Times, read, write
 from icm.bitstream.fields import Cursor
 from nerv.codec import NetworkCodec, NetworkDecoder
@@ -49,6 +50,17 @@ def test_every_frame_alone_is_that_of_all(file: Path) -> None:
         with NetworkDecoder(file) as decoder:
             assert (decoder.frame(index) == every[index][0]).all()
     assert [tick for _, tick in codec.decode_clip(file.read_bytes(), 4, 6)] == [44, 50]
+
+
+def test_a_file_is_a_sequence_of_frames(file: Path) -> None:
+    every = np.stack([frame for frame, _ in NetworkCodec("hnerv").decode_clip(file)])
+    with nerv.open(file) as video:
+        assert len(video) == 8
+        assert (video[2:7] == every[2:7]).all()
+        assert (video[-1] == every[-1]).all()
+        assert video[5:5].shape == (0, 10, 17, 3)
+        with pytest.raises(IndexError, match="8 frames, no number 8"):
+            video[8]
 
 
 def test_the_frame_is_what_the_equations_say(file: Path) -> None:

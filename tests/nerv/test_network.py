@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -107,6 +109,24 @@ def test_nervs_loss_is_its_equation(frames: torch.Tensor) -> None:
     assert half == pytest.approx(float((shifted - x)[..., :12].abs().mean()) / 2, rel=1e-5)
     with pytest.raises(ValueError, match="too small for SSIM"):
         losses.nerv(x[..., :8], x[..., :8])
+
+
+def test_features_see_what_a_backbone_sees(frames: torch.Tensor, tmp_path: Path) -> None:
+    from torchvision.models import squeezenet1_1
+
+    torch.manual_seed(0)
+    torch.save(squeezenet1_1().state_dict(), tmp_path / "w.pth")
+    far = losses.Features("squeezenet1_1", str(tmp_path / "w.pth"), ("features.1", "features.4"))
+    x = torch.nn.functional.interpolate(frames[:2].float() / 255, (64, 64))
+    assert float(far(x, x)) == 0
+    x_hat = (x + 0.1).requires_grad_(True)
+    far(x, x_hat).backward()
+    assert x_hat.grad is not None
+    assert float(x_hat.grad.abs().max()) > 0
+    with pytest.raises(ValueError, match="is not a state dict of resnet18"):
+        losses.Features("resnet18", str(tmp_path / "w.pth"), ("layer1",))
+    with pytest.raises(ValueError, match="torchvision has no such model"):
+        losses.Features("resnet19", str(tmp_path / "w.pth"), ("layer1",))
 
 
 @pytest.mark.parametrize("name", list(BUILDERS))
