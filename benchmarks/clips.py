@@ -146,10 +146,10 @@ def main() -> None:
             print(shown(rows[-1], bench.rate), flush=True)
         except ValueError as error:  # fewer bytes than x265's worst quality takes
             print(error, flush=True)
-    draw(rows, arguments.output / "plot.png", bench.rate)
+    draw(rows, arguments.output / "plot.png", bench.rate, KINDS)
 
 
-def draw(rows: list[dict[str, Any]], path: Path, rate: Fraction) -> None:
+def draw(rows: list[dict[str, Any]], path: Path, rate: Fraction, kinds: dict[str, str]) -> None:
     """PSNR and person AP50 against kbit/s, a line a kind."""
     import matplotlib
 
@@ -159,7 +159,7 @@ def draw(rows: list[dict[str, Any]], path: Path, rate: Fraction) -> None:
     from eval.plots import style
 
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
-    names = [name for name in KINDS if any(row["kind"] == name for row in rows)]
+    names = [name for name in kinds if any(row["kind"] == name for row in rows)]
     for name in names:
         colour, mark = style(name, names)
         mine = sorted((row for row in rows if row["kind"] == name), key=lambda row: row["bytes"])
@@ -167,7 +167,7 @@ def draw(rows: list[dict[str, Any]], path: Path, rate: Fraction) -> None:
         for one, key in zip(axes, ("psnr_db", "ap50"), strict=True):
             points = [(x, row[key]) for x, row in zip(kbps, mine, strict=True) if row[key] is not None]
             if points:
-                one.plot(*zip(*points, strict=True), color=colour, marker=mark, label=KINDS[name])
+                one.plot(*zip(*points, strict=True), color=colour, marker=mark, label=kinds[name])
     for one, what in zip(axes, ("PSNR, dB", "person AP50 (FastestDet, pseudo-labels)"), strict=True):
         one.set(xlabel="kbit/s, bytes on disk", ylabel=what, xscale="log")
         one.grid(alpha=0.3)

@@ -14,13 +14,10 @@ import argparse
 import os
 import subprocess
 import sys
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from benchmarks.clips import Bench
+from benchmarks.clips import Bench, draw
 from benchmarks.networks_killed import shrunk
 
 SIZE = 384, 216
@@ -88,30 +85,7 @@ def main() -> None:
         for row in rows[-3:]:
             print(f"{KINDS[row['kind']]:<28} {row['bytes']:>9,} bytes  PSNR {row['psnr_db']:5.2f} dB  person AP50 "
                   f"{row['ap50']:6.2f}  AP {row['ap']:6.2f}", flush=True)  # fmt: skip
-    draw(rows, folder / "plot.png", bench.rate)
-
-
-def draw(rows: list[dict[str, Any]], path: Path, rate: Fraction) -> None:
-    """PSNR and person AP50 against kbit/s, a line a kind."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    from eval.plots import style
-
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes: Any = figure.subplots(1, 2)
-    for name in KINDS:
-        colour, mark = style(name, list(KINDS))
-        mine = sorted((row for row in rows if row["kind"] == name), key=lambda row: row["bytes"])
-        kbps = np.array([float(8e-3 * row["bytes"] / row["frames"] * rate) for row in mine])
-        for one, key in zip(axes, ("psnr_db", "ap50"), strict=True):
-            one.plot(kbps, [row[key] for row in mine], color=colour, marker=mark, label=KINDS[name])
-    for one, what in zip(axes, ("PSNR, dB", "person AP50 (FastestDet, pseudo-labels)"), strict=True):
-        one.set(xlabel="kbit/s, bytes on disk", ylabel=what, xscale="log")
-        one.grid(alpha=0.3)
-    axes[0].legend(frameon=False)
-    figure.savefig(path, dpi=130)
+    draw(rows, folder / "plot.png", bench.rate, KINDS)
 
 
 if __name__ == "__main__":
