@@ -48,7 +48,7 @@ def listing(stream: Stream) -> list[dict[str, Any]]:
         mask: GroupMask | None = read_mask(stream, found)
     except StreamError:
         mask = None
-    pixels = np.bincount(mask.pixels().ravel(), minlength=mask.count) if mask else None
+    pixels = mask.areas() if mask else None
     rows = []
     for i, name in enumerate(found.names):
         rows.append({
