@@ -50,7 +50,8 @@ class Release:
         for name in sorted(self.tensors):
             tensor = self.tensors[name]
             digest.update(f"\0{name}\0{tensor.dtype}\0{list(tensor.shape)}\0".encode())
-            digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())  # of types numpy lacks too
+            plain = tensor.contiguous().reshape(-1).view(torch.uint8)  # its bytes, also of types that numpy lacks
+            digest.update(plain.numpy().tobytes())
         return digest.digest()
 
     @classmethod
@@ -137,7 +138,7 @@ class Release:
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as error:
             line = " ".join(str(error).split())[:200]
             raise ValueError(
-                f"weights of {self.arch[:40]!r} do not fit their network ({type(error).__name__}: {line}): make them anew"
+                f"weights of {self.arch[:40]!r} fit no such network: make new ones ({type(error).__name__}: {line})"
             ) from None
 
     def model(self, **settings: Any) -> Any:

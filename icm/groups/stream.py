@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from icm.bitstream import Header, Stream, StreamError, write
 from icm.groups.coding import decode_mask
 from icm.groups.header import CODEC, GroupsHeader, chosen
