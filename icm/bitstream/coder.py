@@ -215,8 +215,6 @@ def _translated() -> Iterator[None]:
     """Whatever constriction raises becomes a StreamError; its panics derive from BaseException, so they need care."""
     try:
         yield
-    except StreamError:
-        raise
     except BaseException as error:
         if isinstance(error, Exception) or type(error).__name__ == "PanicException":
             line = " ".join(str(error).split())[:200]

@@ -63,7 +63,8 @@ class Clips(ContainerFormat):
         with read(data, LIMITS) as stream:
             if zlib.crc32(data) % 4 == 0:  # it decodes every map once more, and says what is wrong instead of raising
                 icm.describe(stream.header)
-            if not stream.header.features & CHANGED_TILES or stream.header.model not in icm.CODECS:
+            known = stream.header.kind == "clip" and stream.header.model in icm.CODECS
+            if not known or not stream.header.features & CHANGED_TILES:
                 raise StreamError("no clip of changed tiles")
             index = ClipIndex.parse(stream.header)
             maps = [index.maps(group) for group in range(len(index.keys))]

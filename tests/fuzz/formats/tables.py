@@ -43,10 +43,14 @@ class StoredTables(Format):
                 Tables([[30000, 20000, 15535, 1], [65535, 1]], [-1, (1 << 31) - 1])]  # fmt: skip
         return [[tables.to_arrays()[key].astype("<i4").tobytes() for key in KEYS] for tables in made]
 
+    @functools.cached_property
+    def truths(self) -> list[Any]:
+        return [self.decode(joined(arrays)) for arrays in self.seeds]
+
     def case(self, random: np.random.Generator) -> Case:
         which, spare = (int(i) for i in random.integers(len(self.seeds), size=2))
         arrays, other = list(self.seeds[which]), self.seeds[spare]
-        truth = self.decode(joined(arrays))
+        truth = self.truths[which]
         hit = int(random.integers(3))
         arrays[hit] = mutated(random, arrays[hit], other[hit], range(0, len(arrays[hit]), 4))
         if random.random() < 0.1:
