@@ -78,7 +78,7 @@ def layout(header: Header) -> tuple[list[int], Architecture, int]:
     count = cursor.varint()
     if not 1 <= count <= min(header.frames, cursor.left):
         raise StreamError(f"damaged: {count} segments for {header.frames} frames")
-    counts = [cursor.varint() for _ in range(count)]
+    counts = cursor.varints(count).tolist()
     architecture = Architecture.parse(cursor)
     if cursor.left or min(counts) < 1 or sum(counts) != header.frames:
         raise StreamError("damaged: the segments of the network do not add up to its frames")

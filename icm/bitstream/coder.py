@@ -96,7 +96,8 @@ class Decoder:
             self._coder = _ans(words if data else np.array([INITIAL], dtype=np.uint32))
 
     def code(self, tables: Tables, index: Any) -> np.ndarray:
-        """The next symbols, int32 of the shape of `index`. Garbage where the payload is damaged: `finish` tells."""
+        """The next symbols, int32 of the shape of `index`. Garbage where the payload is damaged: `finish` tells, or
+        Desynchronised at once where nothing is left of the payload: then no number of symbols costs more than one."""
         index, order, bounds = _grouped(tables, index)
         of = index.ravel()[order]
         place = self._entries(tables, order.size, bounds)
@@ -108,9 +109,18 @@ class Decoder:
         place += tables.offsets[of]
         if escaped.size:
             _forbidden((place[escaped] < INT32_MIN) | (place[escaped] > INT32_MAX))
+        words, state = self._position()
+        if not words and state < INITIAL:  # without words the state never grows, so it cannot end as it must
+            raise _desynchronised(words, state)
         out = np.empty(order.size, np.int32)
         out[order] = place
         return out.reshape(index.shape)
+
+    def _position(self) -> tuple[int, int]:
+        """(words that are left, state)."""
+        with _translated():
+            words, state = self._coder.pos()
+        return int(words), int(state)
 
     def _entries(self, tables: Tables, count: int, bounds: list[tuple[int, int, int]]) -> np.ndarray:
         """Numbers of entries, (count,) int64, in the order of coding."""
@@ -136,11 +146,14 @@ class Decoder:
 
     def finish(self) -> None:
         """Raises Desynchronised unless the coder is back in its initial state with every word consumed."""
-        with _translated():
-            words, state = self._coder.pos()
+        words, state = self._position()
         if (words, state) != (0, INITIAL):
-            rest = f"{words} words are left" if words else f"the final state is {state:#x}, not {INITIAL:#x}"
-            raise Desynchronised(f"desynchronised: {rest}: {CAUSE}")
+            raise _desynchronised(words, state)
+
+
+def _desynchronised(words: int, state: int) -> Desynchronised:
+    rest = f"{words} words are left" if words else f"the final state is {state:#x}, not {INITIAL:#x}"
+    return Desynchronised(f"desynchronised: {rest}: {CAUSE}")
 
 
 def _grouped(tables: Tables, index: Any) -> tuple[np.ndarray, np.ndarray, list[tuple[int, int, int]]]:
@@ -202,8 +215,6 @@ def _translated() -> Iterator[None]:
     """Whatever constriction raises becomes a StreamError; its panics derive from BaseException, so they need care."""
     try:
         yield
-    except StreamError:
-        raise
     except BaseException as error:
         if isinstance(error, Exception) or type(error).__name__ == "PanicException":
             line = " ".join(str(error).split())[:200]

@@ -14,6 +14,7 @@ from .errors import Damaged, Truncated
 
 MAX_VARINT_BYTES = 9  # 63 bits
 MEMORY_UNIT = 4096  # bytes
+AT_ONCE = 1 << 15  # numbers of a list that are read together
 
 
 def crc32c(data: bytes | memoryview, crc: int = 0) -> int:
@@ -101,18 +102,27 @@ class Cursor:
 
     def varints(self, count: int) -> np.ndarray:
         """`count` numbers at once, (count,) int64; as strict as `varint`, without a Python step for each."""
+        if count > self.left:
+            raise Truncated(f"damaged: a list of numbers in {self.what} is cut or has one that is too long")
+        out = np.empty(count, np.int64)
+        for start in range(0, count, AT_ONCE):
+            out[start : start + AT_ONCE] = self._some_varints(min(AT_ONCE, count - start))
+        return out
+
+    def _some_varints(self, count: int) -> np.ndarray:
+        """As `varints`, of 1 or more; what it takes is a few hundred bytes a number."""
         data = np.frombuffer(self.data, np.uint8, min(self.left, count * MAX_VARINT_BYTES), self.at)
         ends = np.flatnonzero(data < 128)[:count]
         if len(ends) < count:
             raise Truncated(f"damaged: a list of numbers in {self.what} is cut or has one that is too long")
-        starts = np.concatenate([[0], ends[:-1] + 1]) if count else ends
+        starts = np.concatenate([[0], ends[:-1] + 1])
         lengths = ends - starts + 1
-        if count and lengths.max() > MAX_VARINT_BYTES:
+        if lengths.max() > MAX_VARINT_BYTES:
             raise Damaged(f"damaged: a number in {self.what} is longer than {MAX_VARINT_BYTES} bytes")
         if ((data[ends] == 0) & (lengths > 1)).any():
             raise Damaged(f"damaged: a number in {self.what} is spelt with needless zeros")
-        used = int(ends[-1]) + 1 if count else 0
+        used = int(ends[-1]) + 1
         shifts = (np.arange(used) - np.repeat(starts, lengths)) * 7
         bits = (data[:used] & 127).astype(np.int64) << shifts
         self.at += used
-        return np.add.reduceat(bits, starts) if count else np.zeros(0, np.int64)
+        return np.add.reduceat(bits, starts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from .errors import Damaged, StreamError, Unsupported
+from .errors import Damaged, Unsupported
 from .fields import Cursor, memory_byte, memory_bytes, varint
 from .limits import Limits
 from .times import Times
@@ -147,8 +147,6 @@ def parse(cursor: Cursor, version: tuple[int, int], limits: Limits) -> tuple[Hea
         header = Header(
             KINDS[kind], width, height, name, weights, parameters, memory, times, COLOURS[colour], features, version
         )
-    except StreamError:
-        raise
     except ValueError as error:
         raise Damaged(f"damaged: {error}") from None
     return header, sections

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -22,7 +23,9 @@ class Times:
     that the next counts[r] frames follow steps[r] ticks apart. A constant rate is one run, however many frames.
     """
 
-    def __init__(self, base: Fraction, first: int, steps: Sequence[int], counts: Sequence[int]) -> None:
+    def __init__(
+        self, base: Fraction, first: int, steps: Sequence[int] | np.ndarray, counts: Sequence[int] | np.ndarray
+    ) -> None:
         self.base, self.first = Fraction(base), int(first)
         self.steps, self.counts = np.asarray(steps, np.int64), np.asarray(counts, np.int64)
         if self.base <= 0 or max(self.base.numerator, self.base.denominator) >= 1 << 32:
@@ -31,7 +34,7 @@ class Times:
             raise ValueError("timestamps must increase from frame to frame")
         if (self.steps[1:] == self.steps[:-1]).any():
             raise ValueError("two runs of timestamps with the same step must be one")
-        last = self.first + sum(int(s) * int(c) for s, c in zip(self.steps, self.counts, strict=True))
+        last = self.first + sum(map(operator.mul, self.steps.tolist(), self.counts.tolist()))
         if not -MAX_TICK < self.first <= last < MAX_TICK:
             raise ValueError(f"timestamps from {self.first} to {last} ticks do not fit 62 bits")
 
@@ -101,9 +104,9 @@ class Times:
         pairs = cursor.varints(2 * runs).reshape(runs, 2)
         if numerator == 0 or denominator == 0 or Fraction(numerator, denominator).denominator != denominator:
             raise Damaged(f"damaged: the time base {numerator}/{denominator} is no fraction in lowest terms")
-        if sum(pairs[:, 1].tolist()) + 1 != frames:
+        if (pairs[:, 1] > frames).any() or sum(pairs[:, 1].tolist()) + 1 != frames:
             raise Damaged(f"damaged: the runs of timestamps do not add up to {frames} frames")
         try:
-            return cls(Fraction(numerator, denominator), first, pairs[:, 0].tolist(), pairs[:, 1].tolist())
+            return cls(Fraction(numerator, denominator), first, pairs[:, 0], pairs[:, 1])
         except ValueError as error:
             raise Damaged(f"damaged: {error}") from None

@@ -136,13 +136,13 @@ def walk_maps(coder: Any, frames: int, shape: tuple[int, int], maps: np.ndarray 
     A frame is two calls: tiles where row + column is even see the frame before, the others their neighbours of this
     frame, and both what they were themselves. Counts of what each context brought choose the tables.
     """
-    out = np.zeros((frames, *shape), bool)
-    out[:1] = True
+    out = [np.ones(shape, bool)]  # grows: a header may claim more frames than any memory has room for
     odd = (np.arange(shape[0])[:, None] + np.arange(shape[1])) % 2 == 1
     likely = np.arange(20) % 10 % 5 + 4 * (np.arange(20) % 10 // 5)
     counts = np.stack([10 - likely, 1 + likely], 1)  # of each context: kept, sent
     for i in range(1, frames):
         before = out[i - 1] if i > 1 else np.zeros(shape, bool)  # a key frame says nothing of what moves
+        out.append(np.zeros(shape, bool))
         for step, chosen in enumerate((~odd, odd)):
             context = (10 * step + 5 * before + neighbours(out[i] if step else before))[chosen]
             total = counts.sum(1)
@@ -156,7 +156,7 @@ def walk_maps(coder: Any, frames: int, shape: tuple[int, int], maps: np.ndarray 
             counts[:, 0] += np.bincount(context, 1 - bits, 20).astype(np.int64)
             large = counts.sum(1) > KEPT
             counts[large] = (counts[large] + 1) // 2
-    return out
+    return np.stack(out)
 
 
 def neighbours(tiles: np.ndarray) -> np.ndarray:

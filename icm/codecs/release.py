@@ -12,10 +12,11 @@ The hash is the SHA-256 of every tensor's name, type, shape and bytes, and of th
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,8 @@ class Release:
         for name in sorted(self.tensors):
             tensor = self.tensors[name]
             digest.update(f"\0{name}\0{tensor.dtype}\0{list(tensor.shape)}\0".encode())
-            digest.update(tensor.contiguous().numpy().tobytes())
+            plain = tensor.contiguous().reshape(-1).view(torch.uint8)  # its bytes, also of types that numpy lacks
+            digest.update(plain.numpy().tobytes())
         return digest.digest()
 
     @classmethod
@@ -127,15 +129,29 @@ class Release:
             raise ValueError(f"{path}: damaged: its tensors do not match the hash written with them; fetch it again")
         return release
 
+    @contextlib.contextmanager
+    def _fitting(self) -> Iterator[None]:
+        """A hash says that a file is whole, not that it makes sense: settings and tensors may be anything, and networks
+        raise whatever they meet in them. ValueError for all of it, in one line."""
+        try:
+            yield
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError) as error:
+            line = " ".join(str(error).split())[:200]
+            raise ValueError(
+                f"weights of {self.arch[:40]!r} fit no such network: make new ones ({type(error).__name__}: {line})"
+            ) from None
+
     def model(self, **settings: Any) -> Any:
         """The network with these weights, in evaluation mode and in its integer phase (training goes on in it)."""
         if settings and {**self.settings, **settings} != self.settings:
             raise ValueError(f"weights of {self.settings} cannot serve a network of {settings}")
-        return self._fill(load(architecture(self.arch).network)(**self.settings))
+        with self._fitting():
+            return self._fill(load(architecture(self.arch).network)(**self.settings))
 
     def transforms(self) -> Any:
         """What coding needs of the network, in evaluation mode."""
-        return self._fill(load(architecture(self.arch).transforms)(**self.settings))
+        with self._fitting():
+            return self._fill(load(architecture(self.arch).transforms)(**self.settings))
 
     def _fill(self, network: Any) -> Any:
         wanted = {
@@ -164,7 +180,8 @@ class Release:
 
     def picture_coder(self) -> Any:
         """What codes pictures with these weights."""
-        return load(architecture(self.arch).coder)(self)
+        with self._fitting():
+            return load(architecture(self.arch).coder)(self)
 
 
 def find(weights: str | os.PathLike[str]) -> Path:

@@ -61,6 +61,11 @@ class GroupMask:
         """(H, W) uint8: the group of every pixel."""
         return self.ids.repeat(self.grid, 0).repeat(self.grid, 1)[: self.height, : self.width]
 
+    def areas(self) -> np.ndarray:
+        """(n,) int64: pixels of each group, counted by cells, so that a large frame costs no more than its mask."""
+        sides = [np.minimum(self.grid, side - np.arange(0, side, self.grid)) for side in (self.height, self.width)]
+        return np.bincount(self.ids.ravel(), np.multiply.outer(*sides).ravel(), self.count).astype(np.int64)
+
     def box(self, group: int) -> tuple[int, int, int, int]:
         """(left, top, right, bottom) in pixels of the cells of a group, ends exclusive."""
         rows, cols = (np.flatnonzero((self.ids == group).any(axis)) * self.grid for axis in (1, 0))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from icm.bitstream import Header, Stream, StreamError, write
 from icm.groups.coding import decode_mask
 from icm.groups.header import CODEC, GroupsHeader, chosen
@@ -48,7 +46,7 @@ def listing(stream: Stream) -> list[dict[str, Any]]:
         mask: GroupMask | None = read_mask(stream, found)
     except StreamError:
         mask = None
-    pixels = np.bincount(mask.pixels().ravel(), minlength=mask.count) if mask else None
+    pixels = mask.areas() if mask else None
     rows = []
     for i, name in enumerate(found.names):
         rows.append({

@@ -79,7 +79,7 @@ def bounded(symbols: int, cells: list[tuple[int, int]], shape: int) -> Tables:
     return Tables([frequencies(0, symbols - 1, c, w, shape) for c, w in cells], [0] * len(cells))
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=24)  # a section of a few bytes may ask for 7 MB of tables, and the next for others
 def centred(widths: tuple[int, ...], shape: int) -> Tables:
     """Tables around 0, one for each width, each as long as pays; the rest escapes."""
     rows, offsets = [], []

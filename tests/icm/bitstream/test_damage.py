@@ -1,14 +1,8 @@
-"""20,000 damaged files through parser and coder: each is refused in one line or gives the very symbols that were sent.
-
-Structure-aware: bits flipped, bytes set, cuts at every byte, splices of two files, runs of 0xFF, lengths changed; half
-of them with every checksum repaired, so that what lies beneath is reached.
-"""
+"""Damage to small files, all of it: every cut, every bit, sections exchanged. Random damage is tests/fuzz's."""
 
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections import Counter
 from fractions import Fraction
 
 import numpy as np
@@ -16,11 +10,10 @@ import pytest
 
 from icm.bitstream import Decoder, Encoder, Header, StreamError, Times, read, write
 from icm.bitstream.build_tables import gaussian
-from icm.bitstream.fields import crc32c, varint
+from icm.bitstream.fields import crc32c
 
 SCALES = np.array([0.2, 0.5, 1, 3, 9, 40])
 TABLES = gaussian([0, *SCALES])
-ROUNDS = 20_000
 
 
 class Sample:
@@ -35,8 +28,6 @@ class Sample:
         self.header = Header(kind, 97, 61, "sa-icm-s", b"weights!", b"\x19\x02", 1 << 26, times)
         self.payloads = [self._encode(i) for i in range(sections)]
         self.data = write(self.header, self.payloads)
-        layout = {name: offset for name, offset, _ in read(self.data).layout()}
-        self.body = self.data[layout["kind and flags"] : layout["CRC32C of the header"]]
 
     def _encode(self, i: int) -> bytes:
         coder = Encoder()
@@ -66,38 +57,6 @@ class Sample:
         return "section refused" if lost else "right"
 
 
-def sealed(body: bytes, payload: bytes) -> bytes:
-    start = b"VCM\x10" + varint(len(body)) + body
-    data = start + crc32c(start).to_bytes(4, "little") + payload
-    return data + crc32c(data).to_bytes(4, "little")
-
-
-def mutated(rng: np.random.Generator, data: bytes, other: bytes) -> bytes:
-    """`data` with one to three faults."""
-    out = bytearray(data)
-    for _ in range(int(rng.integers(1, 4))):
-        if not out:
-            break
-        at, length = int(rng.integers(len(out))), int(rng.integers(1, 9))
-        match int(rng.integers(8)):
-            case 0 | 1:
-                out[at] ^= 1 << int(rng.integers(8))
-            case 2:
-                out[at] = int(rng.choice([0, 1, 127, 128, 255]))
-            case 3:
-                del out[at:]
-            case 4:
-                out[at : at + length] = b"\xff" * length
-            case 5:
-                del out[at : at + length]
-            case 6:
-                out[at:at] = out[at : at + length] or b"\0"
-            case _:
-                start = int(rng.integers(len(other) + 1))
-                out[at : at + 4 * length] = other[start : start + 4 * length]
-    return bytes(out)
-
-
 @pytest.fixture(scope="module")
 def samples() -> list[Sample]:
     rng = np.random.default_rng(11)
@@ -121,39 +80,6 @@ def test_every_flipped_bit_is_refused(samples):
             data = bytearray(sample.data)
             data[bit // 8] ^= 1 << bit % 8
             assert sample.outcome(bytes(data), False) == "refused when opened"
-
-
-def test_20000_damaged_files(samples):
-    rng = np.random.default_rng(12)
-    counts: Counter[str] = Counter()
-    start = slowest = 0.0
-    begin = time.process_time()
-    for i in range(ROUNDS):
-        sample, other = samples[i % 4], samples[int(rng.integers(4))]
-        layer = i // 4 % 4
-        if layer < 2:  # as damage comes
-            name, data = "raw", mutated(rng, sample.data, other.data)
-        elif layer == 2:  # the header's fields, checksums right
-            name, data = "header", sealed(mutated(rng, sample.body, other.body), b"".join(sample.payloads))
-        else:  # one payload, checksums right
-            payloads, at = list(sample.payloads), int(rng.integers(len(sample.payloads)))
-            payloads[at] = mutated(rng, payloads[at], other.payloads[0])
-            if payloads[at] == sample.payloads[at]:
-                continue
-            name, data = "payload", write(sample.header, payloads)
-        start = time.process_time()
-        outcome = sample.outcome(data, partial=bool(i & 1))
-        slowest = max(slowest, time.process_time() - start)
-        counts[f"{name}: {outcome}"] += 1
-        if name == "payload":
-            assert outcome == "section refused"
-    seconds = time.process_time() - begin
-    print(f"\n{ROUNDS} damaged files in {seconds:.1f} s, the slowest {1e3 * slowest:.1f} ms:")
-    print("\n".join(f"  {count:6} {what}" for what, count in sorted(counts.items())))
-    assert counts["raw: section refused"] > 500  # the coder was reached, and the parser
-    assert counts["header: refused when opened"] > 1000
-    assert counts["header: right"] > 200  # such as another width: a valid file
-    assert seconds < 60
 
 
 def test_a_swapped_section_is_refused(samples):
