@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 
 import icm
 from eval.anchors.compressai_zoo import _read as read_compressai
+from eval.datasets import DATASETS
 from eval.metrics import scores
 from eval.models import build as task_model
 from eval.models.detectron2_files import read_checkpoint
@@ -85,14 +86,14 @@ def mark(tmp_path: Path) -> Iterator[Path]:
     assert not (tmp_path / "mark").exists(), "code in a file was run"
 
 
-def refused(loader: Loader, path: Path) -> str:
-    """The one line by which a loader refuses a file."""
+def refused(loader: Loader, path: Path, named: Path | None = None) -> str:
+    """The one line by which a loader refuses a file; it names it, or what lies below `named`."""
     try:
         loader(path)
     except EXPECTED as error:
         line = str(error) if not isinstance(error, OSError) or error.errno is None else one_line(error)
         assert "\n" not in line.strip()
-        assert str(path) in line
+        assert str(named or path) in line
         assert len(line) - len(str(path)) < 400
         return line
     pytest.fail(f"{path.name}: was not refused")
@@ -208,6 +209,20 @@ def test_annotations_are_data(vcm, stage: str, kind: str, tmp_path: Path, mark: 
     done: Done = vcm(*JSON_STAGES[stage](tmp_path / "pictures", path))
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
     assert str(path) in done.err
+
+
+@pytest.mark.parametrize("kind", DATASETS)
+def test_labels_of_every_data_set_are_data(kind: str, tmp_path: Path, mark: Path) -> None:
+    """As a file, and as the folder of texts or the place below the pictures that some look in."""
+    images, labels = tmp_path / "images", tmp_path / "labels"
+    for folder in (images, images / "gt", labels):
+        folder.mkdir()
+    Image.new("RGB", (32, 32)).save(images / "a.png")
+    for data in (evil.DEEP, evil.system(str(mark)), evil.stack_global(str(mark)), evil.npz(str(mark))):
+        for path in (tmp_path / "labels.json", tmp_path / "labels.csv", labels / "a.txt", images / "gt" / "gt.txt"):
+            path.write_bytes(data)
+        for given in (tmp_path / "labels.json", tmp_path / "labels.csv", labels):
+            refused(lambda path: DATASETS[kind](images, annotations=path), given, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "a/b", "..", "C:\\x", "a\0b", "os.system('x')"])
