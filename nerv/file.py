@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from icm.bitstream import Header, Limits, OtherWeights, StreamError, Times, read, write
+from icm.bitstream import Header, Limits, OtherWeights, StreamError, Times, Unsupported, read, write
 from icm.bitstream.fields import Cursor, varint
 from nerv.coding.bells import digest
 from nerv.coding.tensors import Tensor, pack, unpack
@@ -74,7 +74,7 @@ def layout(header: Header) -> tuple[list[int], Architecture, int]:
     cursor = Cursor(header.parameters, 0, "the description of the network")
     version = cursor.varint()
     if version not in (PLAIN, ON_BACKGROUND):
-        raise StreamError("unsupported: the network is of a newer format than this reader: update vcm")
+        raise Unsupported("unsupported: the network is of a newer format than this reader: update vcm")
     count = cursor.varint()
     if not 1 <= count <= min(header.frames, cursor.left):
         raise StreamError(f"damaged: {count} segments for {header.frames} frames")
@@ -96,6 +96,15 @@ class NetworkFile:
         self.stream = source if hasattr(source, "section") else read(source, limits or Limits(), partial=partial)
         self.name = os.fspath(source) if isinstance(source, str | os.PathLike) else "the stream"
         self.header = self.stream.header
+        try:
+            self._describe()
+        except BaseException:
+            if self.stream is not source:
+                self.stream.close()
+            raise
+
+    def _describe(self) -> None:
+        """What the header says. StreamError where it contradicts itself."""
         if self.header.kind != "network":
             raise StreamError(f"{self.name}: holds a {self.header.kind}, not a network")
         if self.header.weights != digest()[:8]:

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nerv.published import restricted
+
 BETA = 0.7
 SSIM_SIDE = 11  # of SSIM's window; smaller frames have none
 
@@ -67,9 +69,9 @@ class Features(torch.nn.Module):
         except (KeyError, ValueError) as error:
             raise ValueError(f"{backbone}: torchvision has no such model ({error})") from None
         try:
-            network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-        except (OSError, RuntimeError, ValueError) as error:
-            line = str(error).splitlines()[0]
+            network.load_state_dict(restricted(weights))
+        except Exception as error:  # zip and pickle raise whatever they meet
+            line = " ".join(str(error).split())[:160]
             raise ValueError(f"{weights}: is not a state dict of {backbone} ({line})") from None
         self.extract = create_feature_extractor(network.eval().requires_grad_(False), list(names))
         self.register_buffer("mean", torch.tensor(self.MEAN)[:, None, None])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,19 @@ from nerv.models.architecture import EMBEDDING, Architecture
 PARTS = ("quant", "min", "scale")
 
 
-def load(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The checkpoint's containers. ValueError, one line, for anything but tensors in dictionaries."""
+def restricted(path: str | os.PathLike[str]) -> Any:
+    """torch's restricted loader, without its advice (of protocols, of unsafe loading), which is not for our users."""
     import torch
 
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def load(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The checkpoint's containers. ValueError, one line, for anything but tensors in dictionaries."""
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        found = restricted(path)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such checkpoint") from None
     except Exception as error:  # zip and pickle raise whatever they meet

@@ -28,6 +28,7 @@ STAGES = {  # in the order of the flow; only the chosen one is imported
     "extract": "pipelines.extract",
     "info": "pipelines.info",
     "verify": "pipelines.verify",
+    "conformance": "pipelines.conformance",
     "finetune": "pipelines.finetune",
     "evaluate": "pipelines.evaluate",
     "privacy": "pipelines.privacy",
@@ -70,9 +71,9 @@ def overview() -> str:
     lines = ["usage: vcm STAGE ...", "", ABOUT, "", "stages:"]
     for name, module in STAGES.items():
         try:
-            lines.append(f"  {name:<9} {importlib.import_module(module).HELP}")
+            lines.append(f"  {name:<11} {importlib.import_module(module).HELP}")
         except ImportError as error:  # one broken stage must not hide the others
-            lines.append(f"  {name:<9} (cannot be loaded: {one_line(error)})")
+            lines.append(f"  {name:<11} (cannot be loaded: {one_line(error)})")
     return "\n".join([*lines, "", EPILOG])
 
 

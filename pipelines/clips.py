@@ -7,13 +7,20 @@ What becomes of a file:
 | missing, empty, HTML, no video in it | refused |
 | truncated, a damaged packet or frame | refused where it shows, which may be the end; a format that declares neither
   frames nor length (.ts, .h264, a .y4m cut between frames) gives the frames that are there |
+| wrong bytes in a frame that its decoder conceals | not told by FFmpeg, FFV1's own checksums included: decoded |
+| an .mp4 or .mov without its index (moov) | refused: the samples are there, and not where they begin |
+| times as they stand, even or not, from any start | kept exactly; the first need not be 0 |
+| no times in the file: one nominal frame after the other | .h264, .y4m and the like: frame i at i / rate |
+| B-frames, open groups, any order of coding | frames in order of showing; those before the first that can be decoded
+  are left out, as players do |
 | rotated (display matrix) by 90, 180, 270 degrees | turned upright; other angles are refused |
 | size changes on the way, beyond the picture limits, more than 2.6 M frames | refused |
 | times that do not increase | refused |
 | YUV without a matrix tag | BT.709 from 720 lines up, else BT.601 |
 | YUV without a range tag | limited ("video") range, unless the pixel format says full (yuvj) |
 | more than 8 bits, HDR | scaled to 8 bits; no tone mapping |
-| RGB | taken as it is |
+| RGB | taken as it is; grey becomes RGB |
+| alpha | left out |
 | odd sizes | kept; chroma is interpolated to full size |
 | audio, subtitles, further video streams | left out |
 """
@@ -138,7 +145,8 @@ def _frames(path: Path, container: Any) -> Iterator[Any]:
             if packet.stream.index != stream.index:
                 continue
             packets += packet.size > 0
-            y4m_end = packet.pos + packet.size if packet.size else y4m_end
+            if packet.size and packet.pos is not None:  # MPEG program streams do not tell where a packet is
+                y4m_end = packet.pos + packet.size
             if packet.is_corrupt:
                 raise ValueError(f"{path}: damaged near frame {count}")
             for frame in packet.decode():
@@ -153,8 +161,8 @@ def _frames(path: Path, container: Any) -> Iterator[Any]:
     if stream.frames and packets < stream.frames:
         raise ValueError(f"{path}: truncated: {packets} of {stream.frames} frames")
     if container.duration is not None and "matroska" in container.format.name:  # elsewhere it may be a guess
-        start = Fraction(container.start_time or 0, 10**6)
-        expected = start + Fraction(container.duration, 10**6)
+        # Some count the duration from 0 and some from the first frame: of a clip that begins late, the earlier end.
+        expected = Fraction(container.duration + min(0, container.start_time or 0), 10**6)
         if expected - end > max(Fraction(3, 4) * frame_s, Fraction(5, 1000)):  # its times are rounded to milliseconds
             raise ValueError(f"{path}: truncated at {float(end):.2f} of {float(expected):.2f} seconds")
 

@@ -63,7 +63,10 @@ def tuned_on(weights: str | Path | None) -> dict[str, Any] | None:
         raise ValueError(f"{weights}: no such weights; name a .safetensors file") from None
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{weights}: not readable as safetensors ({' '.join(str(error).split())})") from None
-    return None if note is None else dict(json.loads(note))
+    try:
+        return None if note is None else dict(json.loads(note))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"{weights}: what it says of its fine-tuning is damaged ({error})") from None
 
 
 def prove(tested: Iterable[Tested]) -> None:

@@ -4,12 +4,16 @@ What becomes of a file (content decides, never the suffix):
 
 | file | rule |
 |---|---|
+| 8-bit RGB | taken as it is, interlaced or progressive, under whatever suffix |
 | missing, a folder, empty, HTML, not a picture, truncated, damaged | refused |
 | more than 2^28 pixels or 32768 a side | refused before anything is allocated |
+| metadata that unpacks without end | refused, at a megabyte of it |
 | animated, several pages | refused: code it as a clip, or one page of it (of an MPO, the first picture is taken) |
-| 16 bits a channel | the upper 8 bits: exact where 8-bit values were scaled by 257; refused with transparency |
+| 16 bits a channel | the upper 8 bits: exact where 8-bit values were scaled by 257; an alpha channel likewise, but one
+  transparent colour (tRNS) is refused |
 | 32 bits, float | refused: they have no agreed range |
-| CMYK, YCCK, L*a*b* | converted by formula; no colour profile is applied to any picture |
+| CMYK, YCCK, L*a*b* | converted by formula |
+| colour profile (ICC) | not applied, to any picture; a damaged one is no matter |
 | 1 bit, grey, palette | converted |
 | alpha, tRNS | composited on white |
 | EXIF orientation 1-8 | applied; unreadable EXIF and other values count as 1 |

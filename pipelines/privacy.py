@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 NAME = "privacy"
-HELP = "measure what a codec leaves of a face: detection, re-identification, adaptive attackers, beside its utility"
+HELP = "measure what a codec leaves of a face: detection, re-identification, adaptive attackers, and its utility"
 EPILOG = """\
 examples:
   vcm privacy --faces PEOPLE --codec sa-icm-s:5,20,50 x265:32,42 jpeg:5,30 pixelate:8,16 -o runs/privacy

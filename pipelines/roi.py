@@ -126,7 +126,7 @@ def _boxes(path: Path) -> Callable[..., np.ndarray]:
         read = {str(Path(name).with_suffix("")): np.array(rows, float).reshape(-1, 4) for name, rows in boxes.items()}
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file; give boxes, masks, saliency or edges") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path}: neither boxes of pictures by name nor COCO annotations with bbox "
                          f"({type(error).__name__} {' '.join(str(error).split())})") from None  # fmt: skip
     index = Index(read, str(path))

@@ -58,7 +58,7 @@ def read_json(path: Path, what: str) -> Any:
         raise FileNotFoundError(f"{path}: no such file; give {what}")
     try:
         return json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: is not JSON ({error}); give {what}") from None
 
 

@@ -12,6 +12,7 @@ import itertools
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -185,14 +186,21 @@ def _freeze(module: Any, eps: float) -> None:
             _freeze(child, eps)
 
 
+def restricted(path: str | os.PathLike[str]) -> Any:
+    """torch's restricted loader, without its advice (of protocols, of unsafe loading), which is not for our users."""
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
 def _state(path: str | os.PathLike) -> dict[str, Any]:
     """Tensors of a .safetensors file or of a .pth one, which is read without running what is in it."""
     if str(path).endswith(".safetensors"):
         return read(path)
-    import torch
-
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = restricted(path)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such weights; name a .pth or .safetensors file") from None
     except Exception as error:  # pickle and zip raise whatever they meet

@@ -40,7 +40,7 @@ def read_description(path: Path) -> Description:
 
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: is not YAML ({' '.join(str(error).split())[:120]})") from None
     known = {field.name for field in dataclasses.fields(Description)}
     if not isinstance(values, dict) or set(values) - known:

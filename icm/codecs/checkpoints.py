@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,14 +13,21 @@ OLD_DENSITY = {"_matrix": "matrices.", "_bias": "biases.", "_factor": "factors."
 TABLES = ("._offset", "._quantized_cdf", "._cdf_length")
 
 
+def restricted(path: str | os.PathLike[str]) -> Any:
+    """torch's restricted loader, without its advice (of protocols, of unsafe loading), which is not for our users."""
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
 def state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """The tensors of a checkpoint by name: those under "state_dict" where it has one, without DataParallel's "module.",
     densities by their present names, without the tables that CompressAI computes. ValueError, one line, for all else.
     """
-    import torch
-
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        found = restricted(path)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such checkpoint") from None
     except Exception as error:  # zip and pickle raise whatever they meet

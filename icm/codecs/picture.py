@@ -18,7 +18,7 @@ import functools
 import math
 import os
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -201,6 +201,22 @@ class PictureCodec(FrameDecoder):
                 except StreamError as error:
                     problems.append(f"section {i}: {error}")
             return problems
+
+    def latents(self, stream: Stream) -> Iterator[torch.Tensor]:
+        """y_hat (M, h, w) of every section, of a clip of changed tiles after every frame: all that integers decide.
+        StreamError where one is damaged."""
+        if stream.header.features & CHANGED_TILES:
+            clip = self._clip(stream)
+            for i in range(stream.header.frames):
+                if problem := clip.step(stream, i):
+                    raise problem
+                yield clip.held.y_hat
+            return
+        coder, code, tile, roi = self._parameters(stream)
+        windows = tiles(-(-stream.header.height // STRIDE), -(-stream.header.width // STRIDE), tile)
+        for i in range(len(stream)):
+            r0, r1, c0, c1 = windows[i % len(windows)]
+            yield coder.decode_tile(stream.section(i), r1 - r0, c1 - c0, code, roi)
 
     def _clip(self, stream: Stream) -> ClipDecoder:
         """What stands where it was left in this stream."""

@@ -122,7 +122,7 @@ class Release:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}
                 settings, arch = json.loads(metadata["settings"]), metadata["arch"]
-        except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
+        except (SafetensorError, KeyError, json.JSONDecodeError, RecursionError, OSError) as error:
             raise ValueError(f"{path}: no weights of an image codec ({' '.join(str(error).split())})") from None
         release = cls(tensors, settings, arch)
         if metadata.get("sha256") != release.hash.hex():

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from icm.bitstream import SAME_BUILD, Header, OtherWeights, Stream, StreamError, Times, read, write
+from icm.bitstream import SAME_BUILD, Decoder, Header, OtherWeights, Stream, StreamError, Times, read, write
 from icm.codecs.frames import FrameDecoder
 from icm.codecs.guard import GUARD_MAX
 from icm.codecs.networks import ALIASES
@@ -168,6 +168,14 @@ class SameBuildCodec(FrameDecoder):
                 except StreamError as error:
                     problems.append(f"section {i}: {error}")
             return problems
+
+    def read_symbols(self, stream: Stream, reader: Callable[[bytes], Decoder]) -> None:
+        """Decode every section with decoders that `reader` makes of payloads. StreamError where one is damaged."""
+        maker = self._maker_of(stream)
+        windows, guard = maker._windows(stream)
+        for i in range(len(stream)):
+            top, bottom, left, right = windows[i % len(windows)]
+            maker.coder.decompress(stream.section(i), bottom - top, right - left, guard, reader)
 
     def _maker_of(self, stream: Stream) -> SameBuildCodec:
         """This codec, or the one with those weights of the folder that made the stream."""

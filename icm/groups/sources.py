@@ -114,7 +114,7 @@ def reader(spec: str, options: Options) -> Reader:
 def _json(path: Path, options: Options) -> Reader:
     try:
         table = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: is no JSON ({error})") from None
     try:
         if isinstance(table, dict) and "annotations" in table:

@@ -17,7 +17,8 @@ from pipelines.run.progress import progress
 
 T = TypeVar("T")
 R = TypeVar("R")
-EXPECTED = (ValueError, OSError, ImportError, MemoryError)  # what an item or a user can cause; the rest is a bug
+# what an item or a user can cause (the last: JSON or YAML nested without end); the rest is a bug
+EXPECTED = (ValueError, OSError, ImportError, MemoryError, RecursionError)
 
 
 def one_line(error: BaseException) -> str:
@@ -27,6 +28,8 @@ def one_line(error: BaseException) -> str:
         text = f"{name}{error.strerror.lower()}"
     elif isinstance(error, MemoryError):
         text = f"not enough memory ({error})" if str(error) else "not enough memory"
+    elif isinstance(error, RecursionError):
+        text = f"a file that is nested too deeply ({error})"
     else:
         text = str(error)
     return " ".join(text.split()) or type(error).__name__

@@ -42,7 +42,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             return {name: file.get_tensor(name) for name in file.keys()}, numbers
     except FileNotFoundError:
         raise ValueError(f"{path}: no such checkpoint; start without --resume") from None
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+    except (SafetensorError, KeyError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(
             f"{path}: not a checkpoint of ours ({' '.join(str(error).split())}); remove it to start anew"
         ) from None

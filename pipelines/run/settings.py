@@ -26,7 +26,7 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     except UnicodeDecodeError:
         raise ValueError(f"{path}: not UTF-8 text; name a YAML file") from None
@@ -54,7 +54,7 @@ def override(values: Mapping[str, Any], word: str) -> dict[str, Any]:
         raise ValueError(f"{word}: is not key=value")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, RecursionError):
         value = text
     return _with(values, key.split("."), value, word)
 

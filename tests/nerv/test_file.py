@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 import nerv
-from icm.bitstream import Header, OtherWeights, StreamError, Times, read, write
+from icm.bitstream import Header, OtherWeights, StreamError, Times, Unsupported, read, write
 from icm.bitstream.fields import Cursor
 from nerv.codec import NetworkCodec, NetworkDecoder
 from nerv.file import NetworkFile, write_networks
@@ -120,6 +121,17 @@ def test_lies_of_the_header(file: Path, change: dict, message: str) -> None:
     if "weights" not in change:
         with pytest.raises(StreamError, match="sections"):
             NetworkFile(write(header, sections[:-1]))
+
+
+def test_a_refused_file_is_closed(file: Path, tmp_path: Path) -> None:
+    """Warnings are errors here, and one that stayed open would warn."""
+    with read(file) as stream:
+        lie = write(replace(stream.header, parameters=b"\3"), stream.sections())
+    (tmp_path / "lie.vcm").write_bytes(lie)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(Unsupported, match="newer format") as caught:
+        NetworkFile(tmp_path / "lie.vcm")
+    assert len(os.listdir("/proc/self/fd")) == before, caught  # the traceback still holds the object
 
 
 def test_a_picture_is_no_network() -> None:

@@ -143,6 +143,35 @@ def test_truncated_is_refused_or_complete(tmp_path: Path, suffix: str) -> None:
     assert refused >= len(ends) - (2 if suffix == ".mp4" else 1)
 
 
+def test_a_clip_that_begins_late_is_whole(tmp_path: Path) -> None:
+    """Matroska's duration counts from 0 or from the first frame, by who wrote it; a cut one is found all the same."""
+    frames = smooth(32, 48, 5)
+    with av.open(str(tmp_path / "late.mkv"), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "bgr0"
+        for index, frame in enumerate(frames):
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(format="bgr0")
+            picture.pts, picture.time_base = 1000 + index, Fraction(1, 25)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    assert [time for _, time in read_clip(tmp_path / "late.mkv")] == [40 + index / RATE for index in range(5)]
+    data = (tmp_path / "late.mkv").read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(data[: len(data) * 2 // 3])
+    with pytest.raises(ValueError, match=r"truncated at 40\.\d+ of 40\.20 seconds"):
+        list(read_clip(tmp_path / "cut.mkv"))
+
+
+def test_packets_without_a_place_in_the_file(tmp_path: Path) -> None:
+    """MPEG program streams have them."""
+    with av.open(str(tmp_path / "a.mpg"), "w") as container:
+        stream = container.add_stream("mpeg2video", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+        for frame in smooth(32, 48, 5):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+    assert len(list(read_clip(tmp_path / "a.mpg"))) == 5
+
+
 def test_a_failed_video_leaves_nothing(tmp_path: Path) -> None:
     frame = smooth(16, 16, 1)[0]
 

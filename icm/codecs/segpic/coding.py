@@ -27,7 +27,7 @@ from icm.codecs.same_build import GUARD
 from icm.codecs.segpic import labels as label_maps
 from icm.codecs.segpic.layers import STRIDE, pad
 from icm.codecs.segpic.regions import COARSE, FINE, Regions
-from icm.codecs.tcm.coding import full_precision
+from icm.codecs.tcm.coding import Reader, full_precision
 
 SIDES = {"p4": "p4", "p16": "p16", "z": "hyper"}  # name → table
 
@@ -96,13 +96,15 @@ class SegpicCoder:
         return Section(told, scale, encoder.finish()).to_bytes()
 
     @on_its_own
-    def decompress(self, payload: bytes, height: int, width: int, guard: int = GUARD) -> Tensor:
-        """The inverse → (3, height, width) in [0, 1]."""
+    def decompress(
+        self, payload: bytes, height: int, width: int, guard: int = GUARD, reader: Reader = Decoder
+    ) -> Tensor:
+        """The inverse → (3, height, width) in [0, 1]. reader: payload → what decodes it."""
         section = Section.parse(payload)
-        regions = self._told(section, height, width)
+        regions = self._told(section, height, width, reader)
         below = -(-height // STRIDE), -(-width // STRIDE)
         with full_precision():
-            decoder = Decoder(section.symbols)
+            decoder = reader(section.symbols)
             known = {name: self._side(decoder, name, regions, size=below) for name in self.sides}
             y_hat = self.net.charm.walk(decoder, self.scale_tables, *self.net.hyper(known, regions), guard)
             decoder.finish()
@@ -120,12 +122,12 @@ class SegpicCoder:
         label_maps.code(encoder, (coarse.shape[0], coarse.shape[1]), coarse)
         return encoder.finish(), self._regions(coarse, scale)
 
-    def _told(self, section: Section, height: int, width: int) -> Regions:
+    def _told(self, section: Section, height: int, width: int, reader: Reader) -> Regions:
         if section.labels is None:
             return self._regions(None, FINE)
         if not self.net.settings["rat"]:
             raise StreamError("damaged: a label map for weights without region-adaptive transforms")
-        decoder = Decoder(section.labels)
+        decoder = reader(section.labels)
         coarse = label_maps.code(decoder, (-(-height // section.scale), -(-width // section.scale)))
         decoder.finish()
         return self._regions(coarse, section.scale)

@@ -8,7 +8,7 @@ autocast or reduced precision, whatever the caller has set.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -23,6 +23,8 @@ from icm.codecs.release import Release
 from icm.codecs.same_build import GUARD
 from icm.codecs.tcm.layers import pad
 from icm.codecs.tcm.transforms import MULTIPLE
+
+Reader = Callable[[bytes], Decoder]
 
 
 class TcmCoder:
@@ -53,10 +55,12 @@ class TcmCoder:
             return encoder.finish()
 
     @on_its_own
-    def decompress(self, payload: bytes, height: int, width: int, guard: int = GUARD) -> Tensor:
-        """The inverse → (3, height, width) in [0, 1]."""
+    def decompress(
+        self, payload: bytes, height: int, width: int, guard: int = GUARD, reader: Reader = Decoder
+    ) -> Tensor:
+        """The inverse → (3, height, width) in [0, 1]. reader: payload → what decodes it."""
         with full_precision():
-            decoder = Decoder(payload)
+            decoder = reader(payload)
             rows, cols = (-(-side // MULTIPLE) * MULTIPLE // 16 for side in (height, width))
             y_hat = self.walk(decoder, rows, cols, guard)
             decoder.finish()

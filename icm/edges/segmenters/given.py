@@ -117,7 +117,7 @@ def _coco(path: Path, content: bytes) -> Panoptic | Instances:
         if annotations and "segments_info" in annotations[0]:
             return Panoptic(path, table)
         return Instances(path, table)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         if type(error) is ValueError:  # ours, already a sentence (json's is a subclass)
             raise
         raise ValueError(

@@ -107,6 +107,8 @@ class Sam(Segmenter):
         import torch
         from segment_anything import sam_model_registry
 
+        from icm.codecs.checkpoints import restricted
+
         device = self.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -116,7 +118,7 @@ class Sam(Segmenter):
 
                 state = load_file(checkpoint)
             else:
-                state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+                state = restricted(checkpoint)
             model = sam_model_registry[self.arch](checkpoint=None)
             model.load_state_dict(state)
         except OSError:

@@ -56,6 +56,17 @@ def write(path: Path, layout: str, names: dict[int, str] | list[str] | None = No
     return path
 
 
+def write_external(path: Path, place: str) -> Path:
+    """A network y = x + w whose one weight lies in the file `place`, as the format allows."""
+    entry = [_field(13, _field(1, key.encode()) + _field(2, value.encode()))
+             for key, value in (("location", place), ("offset", "0"), ("length", "4"))]  # fmt: skip
+    weight = _field(1, 1) + _field(2, 1) + _field(8, b"w") + b"".join(entry) + _field(14, 1)
+    graph = _field(1, _node("Add", ["x", "w"], "y")) + _field(2, b"added") + _field(5, weight)
+    graph += _field(11, _value("x", [1, 3, SIDE, SIDE])) + _field(12, _value("y", [1, 3, SIDE, SIDE]))
+    path.write_bytes(_field(1, 8) + _field(7, graph) + _field(8, _field(1, b"") + _field(2, 17)))
+    return path
+
+
 def _varint(number: int) -> bytes:
     out = bytearray()
     while number > 127:
