@@ -9,6 +9,10 @@
 | DIR with masks.json | masks that `vcm edges --keep-masks DIR` kept of Segment Anything |
 | saliency:FILE.png or DIR | grey, 128 and above is salient |
 | segment:NAME | a segmenter of `vcm edges`: sam:vit_b, felzenszwalb |
+| motion | of clips: what moves before a static camera (motion.py) |
+
+Frames of a clip are called 000000, 000001 and so on, as `vcm edges CLIP` calls them: DIR/000000.png, {"000000": boxes},
+"image_id": 0.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ from icm.edges.segmenters.coco import Instances, Panoptic
 from icm.edges.segmenters.files import Index, read_label_png
 from icm.groups.mask import BACKGROUND, GroupMask, from_labels
 
+MOTION = "motion"
 Labels = tuple[np.ndarray, dict[int, str]]  # (H, W) int, 0 where nothing is; names of labels
 Reader = Callable[[str, np.ndarray], Labels]  # (picture's relative path, (H, W, 3) uint8) → labels
 
@@ -97,6 +102,10 @@ def reader(spec: str, options: Options) -> Reader:
     kind, sign, rest = spec.partition(":")
     if sign and kind == "segment":
         return _segmenter(rest)
+    if spec == MOTION:
+        from icm.groups.motion import Motion
+
+        return Motion()
     path = Path(rest if sign and kind == "saliency" else spec)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder of groups")
