@@ -60,11 +60,15 @@ class Source:
 
     def mask(self, name: str, picture: np.ndarray) -> GroupMask:
         """ValueError (NotLabelled where the picture is unknown) or OSError."""
+        return self.grouped(*self.labels(name, picture))
+
+    def labels(self, name: str, picture: np.ndarray) -> Labels:
+        """What there is before the options choose from it."""
         labels, names = self._read(name, picture)
         if labels.shape != picture.shape[:2]:
             raise ValueError(f"{self.spec}: labels of {labels.shape[1]}x{labels.shape[0]} for a picture of "
                              f"{picture.shape[1]}x{picture.shape[0]}")  # fmt: skip
-        return self.grouped(labels, names)
+        return labels, names
 
     def grouped(self, labels: np.ndarray, names: dict[int, str]) -> GroupMask:
         """What the options make of labels."""
