@@ -95,6 +95,19 @@ def test_partial_reconstruction(bench: Bench, tmp_path: Path) -> None:
     assert (tmp_path / "plot.png").stat().st_size > 1000
 
 
+def test_damaged_clips(tiny_weights: Path) -> None:  # noqa: F811
+    """What the command counts: most is refused or partly shown, nothing is wrong."""
+    from benchmarks.group_clip_damage import run
+
+    pictures = [picture[:64, :96] for picture in moving(1, 2)[0]]
+    counts = run(GroupsCodec("groups", 20, weights=tiny_weights), pictures, 24, 0)
+    assert sum(counts.values()) == 24
+    assert not [found for _, found in counts if "WRONG" in found]
+    assert {kind for kind, _ in counts} == {"flip", "flip, resealed", "truncation", "splice"}
+    assert sum(count for (_, found), count in counts.items() if found.startswith("refused")) > 10
+    assert any("partly shown" in found for _, found in counts)
+
+
 def test_small_figures() -> None:
     assert psnr_db(0, 0) is None
     assert psnr_db(3 * 10 * 65025 / 100, 10) == pytest.approx(20)

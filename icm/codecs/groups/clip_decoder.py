@@ -192,6 +192,8 @@ class Locks:
         self.key: dict[int, bytes] = {}
         lengths, opened, unread = stream.lengths, set[int](), set[int]()
         for section, _, sent in index.sent():
+            if CUT_AWAY not in self.why.values():
+                break  # most files need not be gone through
             if not lengths[section] or self.why.get(sent.group) != CUT_AWAY:
                 continue
             if not self.about.locked[sent.group]:

@@ -65,6 +65,23 @@ def test_any_frame_by_itself(codec: GroupsCodec, data: bytes, frames: list[np.nd
     assert [tick for _, tick in codec.decode_clip(data, 2, 5)] == [2, 3, 4]
 
 
+def test_chapters_and_tiles(codec: GroupsCodec, clip: Clip) -> None:
+    """Several of both: any frame by itself still; a chapter knows nothing of the one before."""
+    small = GroupsCodec("groups", 30, weights=codec.weights, tile=128, refresh=4)
+    data = coded(small, clip)
+    frames = [frame for frame, _ in small.decode_clip(data)]
+    for i in (5, 3, 4, 0):
+        assert np.array_equal(next(small.decode_clip(data, i))[0], frames[i])
+    with read(data) as stream:
+        index, sections = clips.check(stream), list(stream.sections())
+        assert index.starts.tolist() == [0, 4, 6]
+        first = int(index.firsts[1])
+        assert {sent.group for _, frame, sent in index.sent() if frame == 4 and sent.whole} == {0, 1, 2}
+        later = write(stream.header, [b""] * first + sections[first:])
+    assert all(np.array_equal(f, frames[4 + i]) for i, (f, _) in enumerate(small.decode_clip(later, 4)))
+    assert (next(small.decode_clip(later))[0] == 128).all()
+
+
 def test_a_frame_sent_whole_is_a_picture_of_groups(codec: GroupsCodec, clip: Clip, frames: list[np.ndarray]) -> None:
     """Same symbols and pixels as the picture's codec gives; and with refresh 1 each frame is so."""
     pictures, masks = clip
@@ -153,6 +170,15 @@ def test_records_come_back(count: int) -> None:
     ):  # fmt: skip
         with pytest.raises(StreamError, match="damaged"):
             parse_records(to_bytes(wrong, count), count, 10)
+
+
+def test_records_by_the_page() -> None:
+    """Literal bytes: two groups, all of them; three frames of nothing; all of one added; some tiles of the other."""
+    data = b"\0\2\0\1\3abc\3\0\0" + b"\3\0\1\1" + b"\0\0\2\3\1x"
+    records = [Record(0, (0, 1), b"abc", (Sent(0, True), Sent(1, True))), Record(4, (), b"", (Sent(0, False),)),
+               Record(5, (), b"", (Sent(1, False, b"\1x"),))]  # fmt: skip
+    assert parse_records(data, 2, 6) == records
+    assert to_bytes(records, 2) == data
 
 
 def test_maps_of_tiles() -> None:
