@@ -16,17 +16,13 @@ import numpy as np
 from icm.bitstream import Decoder, Stream, StreamError
 from icm.codecs.groups.coding import PartCoder, joined, parts
 from icm.codecs.groups.held import HeldGroup
-from icm.codecs.groups.shown import Window, runs
+from icm.codecs.groups.shown import CUT_AWAY, LOCKED, OTHER_KEY, Window, runs
 from icm.codecs.groups.transforms import STRIDE
 from icm.groups import lock
 from icm.groups.clip_index import ClipIndex, Sent
 from icm.groups.fill import FILLS, GREY, filled
 from icm.groups.header import chosen
 from icm.groups.mask import BACKGROUND
-
-CUT_AWAY = "not in this file, it was cut away"
-LOCKED = "locked; --key-file names its key"
-OTHER_KEY = "locked with another key"
 
 
 @dataclasses.dataclass
@@ -107,6 +103,8 @@ class ClipDecoder:
                     raise below.error
                 out.lost |= dict.fromkeys(runs(~here & below.lost, STRIDE, height, width), str(below.error))
                 seen = ~here & below.held.where
+                if below.lost.any() or below.away.any():
+                    out.approximate += runs(seen, STRIDE, height, width)
                 if seen.any():
                     cells[seen] = below.held.pixels()[seen]
                     here |= seen

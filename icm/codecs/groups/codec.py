@@ -21,7 +21,7 @@ from icm.codecs.groups.clip_decoder import ClipDecoder
 from icm.codecs.groups.clips import REFRESH, clip_problems, encode_clip, open_clip
 from icm.codecs.groups.coding import PartCoder, cut, joined, parts
 from icm.codecs.groups.memory import decode_memory, enough
-from icm.codecs.groups.shown import Decoded, Window, lost_windows
+from icm.codecs.groups.shown import CUT_AWAY, LOCKED, OTHER_KEY, Decoded, Window, lost_windows
 from icm.codecs.groups.transforms import STRIDE
 from icm.codecs.picture import check
 from icm.codecs.release import Release, find, shipped_with
@@ -36,7 +36,6 @@ from icm.quality import HIGHEST, LOWEST, STEPS, to_code
 TILE = 1024
 DEFAULT_QUALITY = 30.0
 BASE_FACTOR = 4
-OTHER_KEY = "locked with another key"
 _open_clips: weakref.WeakKeyDictionary[Stream, tuple[Any, Any, ClipDecoder]] = weakref.WeakKeyDictionary()
 
 
@@ -257,7 +256,7 @@ class GroupsCodec:
     ) -> str | bytes:
         """The payload of a group, or why it cannot be had."""
         if not section:
-            return "not in this file, it was cut away"
+            return CUT_AWAY
         if not about.locked[i]:
             return section
         data = lock.associated(stream.header, len(stream), stream.section(0), i + 1)
@@ -268,7 +267,7 @@ class GroupsCodec:
                 continue
             opened.add(number)
             return payload
-        return OTHER_KEY if keys else "locked; --key-file names its key"
+        return OTHER_KEY if keys else LOCKED
 
     @staticmethod
     def _decode_group(

@@ -9,6 +9,9 @@ import numpy as np
 from icm.groups import GroupMask
 
 Window = tuple[int, int, int, int]  # top, bottom, left, right; ends exclusive
+CUT_AWAY = "not in this file, it was cut away"
+LOCKED = "locked; --key-file names its key"
+OTHER_KEY = "locked with another key"
 
 
 @dataclasses.dataclass
