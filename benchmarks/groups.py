@@ -87,15 +87,20 @@ class Bench:
 
         from eval.metrics.ap import average_precision
 
-        table = json.loads(self.instances.read_bytes())
-        persons = [row for row in table["annotations"] if row["category_id"] == PERSON]
-        classes = [row for row in table["categories"] if row["id"] == PERSON]
+        table = persons_of(json.loads(self.instances.read_bytes()), PERSON)
         with contextlib.redirect_stdout(io.StringIO()):
             truth = COCO()
-            truth.dataset = {**table, "categories": classes, "annotations": persons}
+            truth.dataset = table
             truth.createIndex()
         results = [result for row in rows for result in row["found"]]
         return average_precision(truth, results, "detection", [int(row["picture"]) for row in rows]).ap50
+
+
+def persons_of(table: dict[str, Any], person: int) -> dict[str, Any]:
+    """COCO's annotations with persons alone."""
+    kept = {"categories": [row for row in table["categories"] if row["id"] == person],
+            "annotations": [row for row in table["annotations"] if row["category_id"] == person]}  # fmt: skip
+    return {**table, **kept}
 
 
 def summary(bench: Bench, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

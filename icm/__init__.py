@@ -79,12 +79,16 @@ def build(arch: str, weights: Any = None, **settings: Any) -> Any:
 
 def describe(header: Any) -> dict[str, Any]:
     """What the codec's own bytes of a header say, without loading a network. {} where the codec is not ours."""
-    from icm.bitstream import CHANGED_TILES, QUALITY_MAP
+    from icm.bitstream import CHANGED_TILES, GROUPS_OF_FRAMES, QUALITY_MAP
 
     if header.kind == "groups":
         from icm.groups import stream
 
         return stream.facts(header)
+    if header.kind == "clip" and header.features & GROUPS_OF_FRAMES:
+        from icm.groups import clips
+
+        return clips.facts(header) if clips.is_clip(header) else {}
     if header.model in CODECS and header.features & CHANGED_TILES:
         from icm.codecs import clip_index
 
@@ -104,11 +108,17 @@ def describe(header: Any) -> dict[str, Any]:
 
 
 def section_names(header: Any) -> list[str]:
-    """What each section of a clip of changed tiles, or of a structured picture, holds; [] where they need no names."""
+    """What each section of a clip of changed tiles, or of a structured stream, holds; [] where they need no names."""
+    from icm.bitstream import GROUPS_OF_FRAMES
+
     if header.kind == "groups":
         from icm.groups import stream
 
         return stream.section_names(header)
+    if header.kind == "clip" and header.features & GROUPS_OF_FRAMES:
+        from icm.groups import clips
+
+        return clips.section_names(header) if clips.is_clip(header) else []
     facts = describe(header)
     tiles, keys = facts.get("tiles_a_frame"), set(facts.get("key_frames", []))
     sent = enumerate(facts.get("tiles_sent", []))

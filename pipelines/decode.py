@@ -44,6 +44,7 @@ examples:
   vcm decode camera.vcm -o camera.mkv
   vcm decode damaged.vcm -o rescued --partial
   vcm decode street.vcm -o persons.png --groups person,3 --fill transparent
+  vcm decode camera.vcm -o persons --groups person --frames 10:20 --fill transparent
   vcm decode street.vcm -o street.png --key-file K               with the groups that this key locked
   vcm decode jpegs -o decoded --codec jpeg                      an anchor: its files do not tell what they are
 """
@@ -188,7 +189,7 @@ def file_kind(source: Path, settings: dict[str, Any]) -> str:
     if settings["codec"]:
         if settings["frames"] or settings["partial"]:
             raise ValueError(f"{source}: --frames and --partial are for .vcm files")
-        groups.check(source, "picture", settings)
+        groups.check(source, None, settings)
         return "picture"
     from icm.bitstream import NotVcm, read
 
@@ -199,7 +200,7 @@ def file_kind(source: Path, settings: dict[str, Any]) -> str:
         raise ValueError(f"{error}; name the anchor that wrote it with --codec") from None
     if header.kind not in ("picture", "clip", "network", "groups"):
         raise ValueError(f"{source}: holds a {header.kind}, which this version does not decode")
-    groups.check(source, header.kind, settings)
+    groups.check(source, header, settings)
     if settings["frames"]:
         start, stop = settings["frames"]
         if header.times is None:
@@ -257,14 +258,19 @@ def _decode_picture(source: Path, out: Path, settings: dict[str, Any]) -> dict[s
     return {"width": picture.shape[1], "height": picture.shape[0], "frames": 1, **shares, **said}
 
 
-def _partial(source: Path, settings: dict[str, Any], start: int, stop: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Frames as far as they are intact, with their damage maps."""
+def _partial(
+    source: Path, settings: dict[str, Any], start: int, stop: int, options: dict[str, Any] | None = None,
+    reasons: dict[str, None] | None = None,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:  # fmt: skip
+    """Frames as far as they are intact, with their damage maps. reasons: takes what is wrong, each once."""
     from icm.bitstream import read
 
     codec = _codec(source, settings, "decode_partial")
     with read(source, partial=True) as stream:
         for index in range(start, stop):
-            frame, lost, approximate = codec.decode_partial(stream, index)
+            frame, lost, approximate = codec.decode_partial(stream, index, **(options or {}))
+            if reasons is not None:
+                reasons |= dict.fromkeys(lost.values())
             yield frame, damage.of_windows(frame.shape, lost, approximate)
 
 
@@ -276,6 +282,8 @@ def _decode_clip(source: Path, out: Path, settings: dict[str, Any]) -> dict[str,
     from pipelines.run.atomic import replacing_folder
     from pipelines.run.progress import progress
 
+    codec = _codec(source, settings, "decode_partial" if settings["partial"] else "decode_clip")
+    options, said = groups.clip_options(codec, source, settings)
     with read(source, partial=True) as stream:
         header = stream.header
     start, stop = settings["frames"] or (0, None)
@@ -284,13 +292,14 @@ def _decode_clip(source: Path, out: Path, settings: dict[str, Any]) -> dict[str,
     times = [int(tick) * header.times.base for tick in header.times.ticks[start:stop]]
     rate = header.times.rate or Fraction(25)  # one frame has no rate
     shares: list[dict[str, float]] = []
+    reasons: dict[str, None] = {}
     rows = []
 
     def frames() -> Iterator[Frame]:
         if settings["partial"]:
-            yield from _partial(source, settings, start, stop)
+            yield from _partial(source, settings, start, stop, options, reasons)
         else:
-            for frame, _ in _codec(source, settings, "decode_clip").decode_clip(source, start, stop):
+            for frame, _ in codec.decode_clip(source, start, stop, **options):
                 yield frame, None
 
     def write_all(place: Path) -> None:
@@ -307,6 +316,8 @@ def _decode_clip(source: Path, out: Path, settings: dict[str, Any]) -> dict[str,
                 manifest.write(place / INDEX, rows)
 
     video = out.suffix.lower() in VIDEOS
+    if video and options.get("fill") == "transparent":
+        raise ValueError(f"{out}: a video has no transparency here; decode to a folder, or choose another --fill")
     if video:
         write_all(out)
     else:
@@ -314,7 +325,8 @@ def _decode_clip(source: Path, out: Path, settings: dict[str, Any]) -> dict[str,
         with replacing_folder(out) as temporary:
             write_all(temporary)
     means = {key: sum(share[key] for share in shares) / len(shares) for key in shares[0]}
-    return {"width": header.width, "height": header.height, "frames": len(shares), **means}
+    return {"width": header.width, "height": header.height, "frames": len(shares), **means, **said,
+            **({"groups_lost": list(reasons)} if reasons and options else {})}  # fmt: skip
 
 
 def _described(row: dict[str, Any]) -> str:

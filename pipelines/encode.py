@@ -25,7 +25,8 @@ HELP = "code pictures and clips into files"
 EPILOG = """\
 OUT is a file for one IMAGE or CLIP (or a folder, when it is one or has no suffix), and a folder for DIR.
 --bpp and --bytes find the best quality whose file is no larger, on real bytes; the codec is then named without quality.
-Of a clip, sa-icm-s and lic-s send a whole frame every --refresh frames, and between them only the tiles that changed.
+Of a clip, sa-icm-s and lic-s send a whole frame every --refresh frames, and between them only the tiles that changed;
+groups sends what moves, and of the background what changed.
 --roi keeps the named quality where it matters and takes some elsewhere; the file says where, in a few bytes. WHAT is
 saliency, edges, a .json of boxes ({"street.jpg": [[x, y, width, height], ...]}, or COCO's), a mask .png or a folder.
 
@@ -38,6 +39,7 @@ examples:
   vcm encode photos -o coded --codec sa-icm-s:45 --roi saliency --roi-option step=30 cell=16 share=0.3
   vcm encode street.jpg -o street.vcm --codec segpic --weights segpic.safetensors --regions felzenszwalb
   vcm encode street.jpg -o street.vcm --codec groups:30 --groups-from instances.json --lock person --key-file K
+  vcm encode camera.mp4 -o camera.vcm --codec groups:30 --groups-from motion --groups-quality background=50
   vcm encode photos -o jpegs --codec jpeg:30                     an anchor
   vcm encode camera.mp4 -o camera.vcm --codec sa-nerv:64kbps --minutes 20 --edges edges
                                                                  a network is fitted to the clip (edges: vcm edges)
@@ -57,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", metavar="FILE", help="weights other than the shipped ones (safetensors)")
     roi.add_arguments(parser)
     parser.add_argument("--refresh", metavar="K", type=int, help="of a clip, a whole frame every K frames at least, "
-                        "the tiles that changed between (128); 1: every frame whole")  # fmt: skip
+                        "what changed between (128; groups: 512); 1: every frame whole")  # fmt: skip
     parser.add_argument("--workers", metavar="N", type=int, default=1, help="processes for a folder (default 1)")
     parser.add_argument("--resume", action="store_true", help="skip what an earlier run with these settings finished")
     fit_command.add_arguments(parser)

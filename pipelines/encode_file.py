@@ -121,11 +121,16 @@ def _encode_clip(source: Path, request: Request) -> tuple[bytes, float, int, int
             count = number + 1
             yield pair
 
+    def coded(at: Any) -> bytes:
+        options = request.groups.clip_keywords(source) if request.groups is not None else {}
+        data: bytes = at.encode_clip(frames(), info.time_base, info.colour, **options)
+        return data
+
     if not request.sized:
-        return codec.encode_clip(frames(), info.time_base, info.colour), codec.quality, info.width, info.height, count
+        return coded(codec), codec.quality, info.width, info.height, count
     total = sum(1 for _ in frames()) if request.bpp is not None else 1
     pixels = info.width * info.height * total
-    data, quality = _fitted(source, request, lambda at: at.encode_clip(frames(), info.time_base, info.colour), pixels)
+    data, quality = _fitted(source, request, coded, pixels)
     return data, quality, info.width, info.height, count
 
 

@@ -17,6 +17,7 @@ open groups coarsely: it is cut away, too, unless --with-base.
 examples:
   vcm extract street.vcm --groups person -o persons.vcm
   vcm extract street.vcm --groups 1,3 -o two.vcm --with-base
+  vcm extract camera.vcm --groups person -o persons.vcm         of a clip, all frames
 """
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 CODEC = "groups"
 NOT_DEFAULT = ("groups_grid", "groups_classes", "groups_by", "groups_shape", "groups_score", "groups_quality", "base",
                "lock", "key_file")  # fmt: skip
+TOLD = 8  # of what is wrong with the groups of a clip, to people
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,10 +40,35 @@ class GroupRequest:
         """For GroupsCodec.encode of one picture. ValueError or OSError, one line."""
         from icm.groups.lock import read_key
 
+        if self.source == "motion":
+            raise ValueError("--groups-from motion: is for clips, of which it compares the frames")
         name = picture_path.relative_to(self.root).as_posix() if self.root else picture_path.name
         mask = _source(self.source, tuple(sorted(self.options.items()))).mask(name, picture)
         locks = [(names, read_key(path)) for names, path in self.locks]
         return {"groups": mask, "qualities": dict(self.qualities), "locks": locks, "base": self.base}
+
+    def clip_keywords(self, clip_path: Path) -> dict[str, Any]:
+        """For GroupsCodec.encode_clip of one clip, to be used once: some sources remember frames.
+
+        ValueError or OSError, one line. Groups are classes unless others are asked for: the numbers of objects say
+        nothing from frame to frame.
+        """
+        from icm.groups.lock import read_key
+        from icm.groups.sources import Options, Source
+
+        if self.base is not None:
+            raise ValueError("--base: is for pictures; of clips, --fill background shows what the background holds")
+        source = Source(self.source, Options(**{"by": "class", **self.options}))
+        below = f"{clip_path.relative_to(self.root).with_suffix('').as_posix()}/" if self.root else ""
+
+        def mask(number: int, frame: np.ndarray) -> Any:
+            try:
+                return source.mask(f"{below}{number:06d}", frame)
+            except ValueError as error:
+                raise type(error)(f"frame {number}: {error}") from None
+
+        locks = [(names, read_key(path)) for names, path in self.locks]
+        return {"masks": mask, "qualities": dict(self.qualities), "locks": locks}
 
     def __hash__(self) -> int:
         return hash(self.source)
@@ -60,9 +86,9 @@ def add_encode_arguments(parser: argparse.ArgumentParser) -> None:
     of = parser.add_argument_group("structured streams, --codec groups")
     of.add_argument("--groups-from", metavar="MASKS", help="what makes the groups: COCO .json (panoptic, instances,"
                     " boxes, results), label .png, a folder of them or of kept SAM masks, saliency:MAPS,"
-                    " segment:felzenszwalb")  # fmt: skip
+                    " segment:felzenszwalb; of clips also: motion")  # fmt: skip
     of.add_argument("--groups-classes", metavar="A,B", help="only these classes are groups, the rest is background")
-    of.add_argument("--groups-by", choices=("object", "class"), help="a group an object (default), or a class")
+    of.add_argument("--groups-by", choices=("object", "class"), help="a group an object, or a class (of clips)")
     of.add_argument("--groups-shape", choices=("irregular", "boxes"), help="objects as they are, or their rectangles")
     of.add_argument("--groups-grid", type=int, metavar="PX", help="pixels of a cell: 16 (default), 32, 64, 128")
     of.add_argument("--groups-score", type=float, metavar="S", help="least score of detections (default 0.3)")
@@ -139,33 +165,55 @@ def settings(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def check(source: Path, kind: str, given: dict[str, Any]) -> None:
-    """ValueError where options of groups were given and the file, of this kind, has none."""
+def check(source: Path, header: Any, given: dict[str, Any]) -> None:
+    """ValueError where options of groups were given and the file has none. header: None of what is no .vcm file."""
+    from icm.groups.clips import is_clip
+
+    kind = header.kind if header is not None else "picture"
     asked = [option for name, option in (("groups", "--groups"), ("fill", "--fill"), ("key_files", "--key-file"))
              if name in given]  # fmt: skip
-    if kind != "groups" and asked:
+    if asked and kind != "groups" and not (header is not None and is_clip(header)):
         raise ValueError(f"{source}: holds a {kind} without groups; {asked[0]} is for structured streams")
 
 
 def is_structured(source: Path) -> bool:
-    """Whether a file holds groups."""
+    """Whether a file holds a picture of groups."""
     from icm.bitstream import read
 
     with read(source, partial=True) as stream:
         return stream.header.kind == "groups"
 
 
-def decode(codec: Any, source: Path, given: dict[str, Any]) -> tuple[np.ndarray, np.ndarray | None, dict[str, Any]]:
-    """(picture, damage map or None, what to say in the row: groups missing and lost)."""
-    from icm.bitstream import read
-    from icm.codecs.groups.codec import lost_windows
+def _options(given: dict[str, Any]) -> dict[str, Any]:
+    """Keywords of the codec's methods."""
     from icm.groups.lock import read_key
-    from pipelines import damage
 
-    options = {
+    return {
         "groups": words(given["groups"]) if "groups" in given else None, "fill": given.get("fill", "grey"),
         "keys": [read_key(path) for path in given.get("key_files", ())],
     }  # fmt: skip
+
+
+def clip_options(codec: Any, source: Path, given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(keywords of decode_clip and decode_partial, what to say in the row) of a clip of groups; empty of another."""
+    from icm.bitstream import read
+    from icm.groups.clips import is_clip
+
+    with read(source, partial=True) as stream:
+        if not is_clip(stream.header):
+            return {}, {}
+    options = _options(given)
+    missing = codec.missing(source, options["groups"], options["keys"])
+    return options, {"groups_missing": missing} if missing else {}
+
+
+def decode(codec: Any, source: Path, given: dict[str, Any]) -> tuple[np.ndarray, np.ndarray | None, dict[str, Any]]:
+    """(picture, damage map or None, what to say in the row: groups missing and lost)."""
+    from icm.bitstream import read
+    from icm.codecs.groups.shown import lost_windows
+    from pipelines import damage
+
+    options = _options(given)
     if not given["partial"]:
         found, lost = codec.decode_whole(source.read_bytes(), **options), None
     else:
@@ -183,7 +231,9 @@ def decode(codec: Any, source: Path, given: dict[str, Any]) -> tuple[np.ndarray,
 def described(row: dict[str, Any]) -> str:
     """For people, after the size of the picture."""
     parts = [f"; {group} missing: {why}" for group, why in row.get("groups_missing", {}).items()]
-    return "".join([*parts, *(f"; {why}" for why in row.get("groups_lost", ()))])
+    lost = row.get("groups_lost", [])
+    more = [f"; and {len(lost) - TOLD} more"] if len(lost) > TOLD else []
+    return "".join([*parts, *(f"; {why}" for why in lost[:TOLD]), *more])
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:
@@ -196,4 +246,14 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
         state = (", locked" if row["locked"] else "") + ("" if row["here"] else ", not here")
         start = f"  {number:>7} {row['bytes']:>10,} {share:>7} {row['quality']:>8g}"
         lines.append(f"{start}   {box:<26} {row['name']}{state}")
+    return lines
+
+
+def clip_table(rows: list[dict[str, Any]]) -> list[str]:
+    """Lines of `vcm info` of a clip."""
+    lines = ["", f"  {'group':>7} {'bytes':>12} {'frames':>8} {'sent':>8} {'whole':>7} {'quality':>8}   name"]
+    for row in rows:
+        state = (", locked" if row["locked"] else "") + ("" if row["here"] else ", not here")
+        start = f"  {row['group']:>7} {row['bytes']:>12,} {row['frames']:>8,} {row['sent']:>8,} {row['whole']:>7,}"
+        lines.append(f"{start} {row['quality']:>8g}   {row['name']}{state}")
     return lines

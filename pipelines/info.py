@@ -9,6 +9,7 @@ from typing import Any
 
 from icm.bitstream import FEATURES, Header, Stream, StreamError, read
 from icm.bitstream.header import FEATURE_BITS
+from icm.groups import clips
 from pipelines import groups
 
 NAME = "info"
@@ -82,6 +83,8 @@ def describe(stream: Stream) -> dict[str, Any]:
         }
     if header.kind == "groups":
         facts["groups"] = _groups(stream)
+    if clips.is_clip(header):
+        facts["clip_groups"] = _clip_groups(stream)
     facts["problem"] = stream.length_problem()
     facts["parts"] = [{"name": n, "offset": o, "bytes": b, "rate_bpp": 8 * b / pixels} for n, o, b in _parts(stream)]
     return facts
@@ -93,6 +96,14 @@ def _groups(stream: Stream) -> list[dict[str, Any]]:
 
     try:
         return listing(stream)
+    except StreamError:
+        return []
+
+
+def _clip_groups(stream: Stream) -> list[dict[str, Any]]:
+    """The same of a clip."""
+    try:
+        return clips.listing(stream)
     except StreamError:
         return []
 
@@ -148,6 +159,8 @@ def text(file: str, facts: dict[str, Any], shown: int | None) -> str:
     lines += [f"  {name:<11} {value}" for name, value in rows]
     if facts.get("groups"):
         lines += groups.table(facts["groups"])
+    if facts.get("clip_groups"):
+        lines += groups.clip_table(facts["clip_groups"])
     lines += ["", f"  {'offset':>12} {'bytes':>12} {'bpp':>9} {'share':>8}   what"]
     parts = _shortened(facts["parts"], shown)
     lines += [_row(p["offset"], p["bytes"], p["rate_bpp"], facts["bytes"], p["name"]) for p in parts]

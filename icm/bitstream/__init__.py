@@ -2,7 +2,7 @@
 
 from .coder import Decoder, Encoder
 from .errors import Damaged, Desynchronised, LimitExceeded, NotVcm, OtherWeights, StreamError, Truncated, Unsupported
-from .header import CHANGED_TILES, FEATURES, KINDS, QUALITY_MAP, SAME_BUILD, Header
+from .header import CHANGED_TILES, FEATURES, GROUPS_OF_FRAMES, KINDS, QUALITY_MAP, SAME_BUILD, Header
 from .limits import Limits
 from .reader import Stream, read
 from .tables import Tables
@@ -12,6 +12,7 @@ from .writer import write
 __all__ = [
     "CHANGED_TILES",
     "FEATURES",
+    "GROUPS_OF_FRAMES",
     "KINDS",
     "QUALITY_MAP",
     "SAME_BUILD",

@@ -22,7 +22,8 @@ WEIGHTS_BYTES = 8
 SAME_BUILD = 1 << 1  # symbols depend on floats: decodes surely only on the build that encoded it
 CHANGED_TILES = 1 << 2  # a section of a clip holds only what changed since the frame before (icm/codecs/clips.md)
 QUALITY_MAP = 1 << 4  # cells of a picture have qualities of their own, coded before its symbols (icm/quality_map.py)
-FEATURES = {1: "same-build", 2: "changed tiles", 4: "quality map"}
+GROUPS_OF_FRAMES = 1 << 6  # a section of a clip holds what is new of one group of cells (icm/groups/clips.md)
+FEATURES = {1: "same-build", 2: "changed tiles", 4: "quality map", 6: "groups of frames"}
 FEATURE_BITS = 63
 
 _HAS_FEATURES, _HAS_COUNT, _HAS_TIMES, _HAS_COLOUR, _RESERVED = 8, 16, 32, 64, 128

@@ -8,6 +8,7 @@ visible: that there is a group, its name, its cells and its size in bytes.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,16 @@ def read_key(path: str | os.PathLike[str]) -> bytes:
 def associated(header: Header, sections: int, mask: bytes, number: int) -> bytes:
     """What a locked section is bound to: everything that decides how its bytes are decoded and where they are shown."""
     return b"".join([b"vcm groups 1\0", header.to_bytes(sections), mask, number.to_bytes(2, "little")])
+
+
+def associated_of_clip(head: bytes, number: int) -> bytes:
+    """The same of a section of a clip, whose masks are in the header. head: of `head_of`."""
+    return b"vcm groups of frames 1\0" + head + number.to_bytes(4, "little")
+
+
+def head_of(header: Header, sections: int) -> bytes:
+    """A hash, since the header of a clip is long and its sections are many."""
+    return hashlib.sha256(header.to_bytes(sections)).digest()
 
 
 def lock(payload: bytes, key: bytes, data: bytes) -> bytes:

@@ -9,6 +9,10 @@
 | DIR with masks.json | masks that `vcm edges --keep-masks DIR` kept of Segment Anything |
 | saliency:FILE.png or DIR | grey, 128 and above is salient |
 | segment:NAME | a segmenter of `vcm edges`: sam:vit_b, felzenszwalb |
+| motion | of clips: what moves before a static camera (motion.py) |
+
+Frames of a clip are called 000000, 000001 and so on, as `vcm edges CLIP` calls them: DIR/000000.png, {"000000": boxes},
+"image_id": 0.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ from icm.edges.segmenters.coco import Instances, Panoptic
 from icm.edges.segmenters.files import Index, read_label_png
 from icm.groups.mask import BACKGROUND, GroupMask, from_labels
 
+MOTION = "motion"
 Labels = tuple[np.ndarray, dict[int, str]]  # (H, W) int, 0 where nothing is; names of labels
 Reader = Callable[[str, np.ndarray], Labels]  # (picture's relative path, (H, W, 3) uint8) → labels
 
@@ -55,11 +60,15 @@ class Source:
 
     def mask(self, name: str, picture: np.ndarray) -> GroupMask:
         """ValueError (NotLabelled where the picture is unknown) or OSError."""
+        return self.grouped(*self.labels(name, picture))
+
+    def labels(self, name: str, picture: np.ndarray) -> Labels:
+        """What there is before the options choose from it."""
         labels, names = self._read(name, picture)
         if labels.shape != picture.shape[:2]:
             raise ValueError(f"{self.spec}: labels of {labels.shape[1]}x{labels.shape[0]} for a picture of "
                              f"{picture.shape[1]}x{picture.shape[0]}")  # fmt: skip
-        return self.grouped(labels, names)
+        return labels, names
 
     def grouped(self, labels: np.ndarray, names: dict[int, str]) -> GroupMask:
         """What the options make of labels."""
@@ -97,6 +106,10 @@ def reader(spec: str, options: Options) -> Reader:
     kind, sign, rest = spec.partition(":")
     if sign and kind == "segment":
         return _segmenter(rest)
+    if spec == MOTION:
+        from icm.groups.motion import Motion
+
+        return Motion()
     path = Path(rest if sign and kind == "saliency" else spec)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file or folder of groups")

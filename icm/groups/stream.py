@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from icm.bitstream import Header, Stream, StreamError, write
+from icm.groups import clips
 from icm.groups.coding import decode_mask
 from icm.groups.header import CODEC, GroupsHeader, chosen
 from icm.groups.mask import GroupMask, grid_shape
@@ -13,6 +14,8 @@ from icm.groups.mask import GroupMask, grid_shape
 
 def groups_header(header: Header) -> GroupsHeader:
     """StreamError where a file holds no groups that this version knows."""
+    if clips.is_clip(header):
+        raise StreamError("holds a clip of groups, not a picture; use decode_clip, or `vcm decode`")
     if header.kind != "groups" or header.model != CODEC:
         raise StreamError(f"holds a {header.kind} by {header.model}, no groups")
     return GroupsHeader.parse(header.parameters)
@@ -84,6 +87,10 @@ def section_names(header: Header) -> list[str]:
 def extract(stream: Stream, words: Sequence[str | int], base: bool = False) -> bytes:
     """The file with these groups (names or numbers), the others' sections empty; nothing is decoded, so that locked
     groups stay locked. base: keep the picture that fills missing groups (it shows all open ones, coarsely)."""
+    if clips.is_clip(stream.header):
+        if base:
+            raise ValueError("a clip has no base, its background is a group; leave --with-base out")
+        return clips.extract(stream, words)
     found = check(stream)
     kept = {0} | {i + 1 for i in chosen(found, words)} | ({found.sections - 1} if found.base and base else set())
     gone = [found.titled(i - 1) for i in sorted(kept) if i and not stream.lengths[i]]

@@ -9,20 +9,25 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from icm.bitstream import Decoder, Encoder, Header, OtherWeights, Stream, StreamError, read, write
-from icm.codecs.groups.coding import PartCoder, cut, joined
-from icm.codecs.groups.layout import Layout
-from icm.codecs.groups.memory import decode_memory
+from icm.codecs.groups.clip_decoder import ClipDecoder
+from icm.codecs.groups.clips import REFRESH, clip_problems, encode_clip, open_clip
+from icm.codecs.groups.coding import PartCoder, cut, joined, parts
+from icm.codecs.groups.memory import decode_memory, enough
+from icm.codecs.groups.shown import CUT_AWAY, LOCKED, OTHER_KEY, Decoded, Window, lost_windows
 from icm.codecs.groups.transforms import STRIDE
 from icm.codecs.picture import check
 from icm.codecs.release import Release, find, shipped_with
 from icm.groups import GroupMask, lock, one_group
 from icm.groups import stream as streams
+from icm.groups.clips import is_clip
 from icm.groups.coding import encode_mask
 from icm.groups.fill import FILLS, base_picture, filled
 from icm.groups.header import GroupsHeader, chosen
@@ -31,21 +36,7 @@ from icm.quality import HIGHEST, LOWEST, STEPS, to_code
 TILE = 1024
 DEFAULT_QUALITY = 30.0
 BASE_FACTOR = 4
-OTHER_KEY = "locked with another key"
-Window = tuple[int, int, int, int]  # top, bottom, left, right; ends exclusive
-
-
-@dataclasses.dataclass
-class Decoded:
-    """picture: (H, W, 3) uint8, or (H, W, 4) where missing groups are transparent. shown: numbers of groups. missing:
-    {number: why}, of groups that are cut away, locked or not asked for. lost: {number: what is wrong}, of damaged ones;
-    all where the mask is. mask: None where it is damaged."""
-
-    picture: np.ndarray
-    shown: list[int]
-    missing: dict[int, str]
-    lost: dict[int, str]
-    mask: GroupMask | None
+_open_clips: weakref.WeakKeyDictionary[Stream, tuple[Any, Any, ClipDecoder]] = weakref.WeakKeyDictionary()
 
 
 @functools.lru_cache(maxsize=4)
@@ -66,17 +57,22 @@ def coder_of(weights: str) -> PartCoder:
 
 
 class GroupsCodec:
-    """`groups`: quality 1…100 in sixteenths; weights: a name or a path; tile: pixels, 2^n from 128."""
+    """`groups`: quality 1…100 in sixteenths; weights: a name or a path; tile: pixels, 2^n from 128. refresh: of clips,
+    everything is sent at least every so many frames; 1: every frame whole."""
 
     suffix = ".vcm"
     quality_range = (LOWEST, HIGHEST, 1 / STEPS)
 
     def __init__(
-        self, name: str, quality: float | None = None, weights: str | os.PathLike[str] | None = None, tile: int = TILE
-    ) -> None:
+        self, name: str, quality: float | None = None, weights: str | os.PathLike[str] | None = None, tile: int = TILE,
+        refresh: int = REFRESH,
+    ) -> None:  # fmt: skip
         self.name = name
         self.code = to_code(DEFAULT_QUALITY if quality is None else float(quality))
         self.quality = self.code / STEPS  # what the stream will say
+        if refresh < 1:
+            raise ValueError(f"a clip is refreshed every 1 or more frames, not {refresh}")
+        self.refresh = refresh
         self.tile, self.weights, self.named = tile, str(weights or name), weights is not None
         self.coder = coder_of(self.weights)
 
@@ -128,6 +124,22 @@ class GroupsCodec:
             self.coder.walk(encoder, layout, code, y)
         return encoder.finish()
 
+    def encode_clip(
+        self,
+        frames: Iterable[tuple[np.ndarray, int]],
+        base: Fraction,
+        colour: str = "srgb",
+        masks: Callable[[int, np.ndarray], GroupMask] | None = None,
+        qualities: Mapping[str, float] | None = None,
+        locks: Sequence[tuple[Sequence[str], bytes]] = (),
+    ) -> bytes:
+        """(frame, presentation tick) in order, all of one size; base: seconds a tick. Only payloads stay in memory.
+
+        masks: (number of the frame, frame) → its groups (default: one group). qualities, locks: by name, as `encode`
+        has them. The background is kept where others cover it, and of what stays only what changed is sent.
+        """
+        return encode_clip(self, frames, base, colour, masks, qualities or {}, locks)
+
     # --- decoding ---------------------------------------------------------------------------------------------------
     def decode(
         self, data: Any, groups: Sequence[str | int] | None = None, fill: str = "grey", keys: Sequence[bytes] = ()
@@ -155,10 +167,42 @@ class GroupsCodec:
     ) -> tuple[np.ndarray, dict[Window, str], list[Window]]:  # fmt: skip
         """The groups that are intact → (picture, lost, approximate): {window of cells of a damaged group: reason}.
 
-        Groups are independent, so nothing is approximate.
+        Groups are independent, so of a picture nothing is approximate; of a clip, what is left of a group that lost
+        some of its cells.
         """
+        if is_clip(stream.header):
+            shown = self._clip(stream, groups, fill, keys).frame(stream, frame)
+            return shown.picture, shown.lost, shown.approximate
         found = self.decode_groups(stream, groups, fill, keys)
         return found.picture, lost_windows(found), []
+
+    def decode_clip(
+        self, data: Any, start: int = 0, stop: int | None = None, groups: Sequence[str | int] | None = None,
+        fill: str = "grey", keys: Sequence[bytes] = (),
+    ) -> Iterator[tuple[np.ndarray, int]]:  # fmt: skip
+        """Frames [start, stop) of a clip with their ticks, as `decode` has pictures; only their bytes are read."""
+        with read(data) as stream:
+            clip, header = self._clip(stream, groups, fill, keys), stream.header
+            ticks = header.times.ticks if header.times else [0]
+            for frame in range(start, header.frames if stop is None else min(stop, header.frames)):
+                yield clip.frame(stream, frame, strict=True).picture, int(ticks[frame])
+
+    def missing(
+        self, data: Any, groups: Sequence[str | int] | None = None, keys: Sequence[bytes] = ()
+    ) -> dict[str, str]:
+        """{group of a clip: why it cannot be had}, of those that are asked for (default: all)."""
+        with read(data, partial=True) as stream:
+            clip = self._clip(stream, groups, "grey", keys)
+            return {clip.index.about.titled(i): why for i, why in clip.missing.items()}
+
+    def _clip(
+        self, stream: Stream, groups: Sequence[str | int] | None, fill: str, keys: Sequence[bytes]
+    ) -> ClipDecoder:
+        """What stands where it was left in this stream."""
+        asked, known = (tuple(groups) if groups is not None else None, fill, tuple(keys)), _open_clips.get(stream)
+        if known is None or known[0] != asked or known[1] is not self:
+            known = _open_clips[stream] = (asked, self, open_clip(self, stream, groups, fill, keys))
+        return known[2]
 
     def decode_groups(
         self, stream: Stream, groups: Sequence[str | int] | None = None, fill: str = "grey",
@@ -212,7 +256,7 @@ class GroupsCodec:
     ) -> str | bytes:
         """The payload of a group, or why it cannot be had."""
         if not section:
-            return "not in this file, it was cut away"
+            return CUT_AWAY
         if not about.locked[i]:
             return section
         data = lock.associated(stream.header, len(stream), stream.section(0), i + 1)
@@ -223,7 +267,7 @@ class GroupsCodec:
                 continue
             opened.add(number)
             return payload
-        return OTHER_KEY if keys else "locked; --key-file names its key"
+        return OTHER_KEY if keys else LOCKED
 
     @staticmethod
     def _decode_group(
@@ -253,6 +297,8 @@ class GroupsCodec:
     def verify(self, data: Any, keys: Sequence[bytes] = ()) -> list[str]:
         """Everything wrong with a file, without making pictures; locked groups to which there is no key by checksum."""
         with read(data, partial=True) as stream:
+            if is_clip(stream.header):
+                return clip_problems(self, stream, keys)
             if problems := self._container_problems(stream):
                 return problems
             coder, about = self._parameters(stream)
@@ -296,8 +342,14 @@ class GroupsCodec:
         return [*found, *more]
 
     def _parameters(self, stream: Stream) -> tuple[PartCoder, GroupsHeader]:
-        """(coder, header) of a stream. Unless weights were named, any shipped ones may serve."""
-        about, header, coder = streams.check(stream), stream.header, self.coder
+        """(coder, header) of a stream of one picture."""
+        about, header, coder = streams.check(stream), stream.header, self.coder_for(stream.header)
+        enough(header, decode_memory(header.height, header.width, about.tile, coder.model.settings))
+        return coder, about
+
+    def coder_for(self, header: Header) -> PartCoder:
+        """Unless weights were named, any shipped ones may serve. OtherWeights."""
+        coder = self.coder
         if header.weights != coder.release.short_hash and not self.named and (path := shipped_with(header.weights)):
             coder = coder_of(str(path))
         if header.weights != coder.release.short_hash:
@@ -305,10 +357,7 @@ class GroupsCodec:
                 f"made with weights {header.weights.hex()} of {header.model}, "
                 f"but {self.weights} is {coder.release.short_hash.hex()}; name the right weights with --weights"
             )
-        needed = decode_memory(header.height, header.width, about.tile, coder.model.settings)
-        if needed > header.memory:
-            raise StreamError(f"damaged: declares {header.memory} bytes of decode memory where {needed} are needed")
-        return coder, about
+        return coder
 
 
 def _keys(about: GroupsHeader, locks: Sequence[tuple[Sequence[str], bytes]]) -> dict[int, bytes]:
@@ -328,37 +377,6 @@ def _all_fit(keys: Sequence[bytes], opened: set[int], missing: Sequence[str]) ->
         if number not in opened and OTHER_KEY in missing:
             raise ValueError(f"key {number + 1} opens none of the locked groups: it is a wrong key, or "
                              "the file was changed")  # fmt: skip
-
-
-def parts(where: np.ndarray, tile: int) -> Iterator[tuple[Layout, np.ndarray, np.ndarray]]:
-    """(layout, rows, columns of cells) of a group in each tile that it has cells in, tile by tile, row by row.
-
-    where: (h, w) bool. A layout counts from the origin of its tile.
-    """
-    side = tile // STRIDE
-    for top in range(0, where.shape[0], side):
-        for left in range(0, where.shape[1], side):
-            row, col = np.nonzero(where[top : top + side, left : left + side])
-            if len(row):
-                yield Layout(np.zeros(len(row), np.int64), row, col), row + top, col + left
-
-
-def lost_windows(found: Decoded) -> dict[Window, str]:
-    """{window of cells of a damaged group: reason}; the whole picture where the mask is damaged."""
-    if found.mask is None:
-        height, width = found.picture.shape[:2]
-        return {(0, height, 0, width): found.lost[0]}
-    return {window: reason for i, reason in found.lost.items() for window in windows(found.mask, i)}
-
-
-def windows(mask: GroupMask, group: int) -> list[Window]:
-    """The cells of a group as runs of a row, in pixels."""
-    found = []
-    for r, line in enumerate(mask.ids == group):
-        edges = np.flatnonzero(np.diff(np.concatenate([[False], line, [False]]).astype(np.int8))).reshape(-1, 2)
-        top, bottom = r * mask.grid, min(mask.height, (r + 1) * mask.grid)
-        found += [(top, bottom, int(a) * mask.grid, min(mask.width, int(b) * mask.grid)) for a, b in edges]
-    return found
 
 
 def build(name: str, quality: float | None = None, **options: Any) -> GroupsCodec:

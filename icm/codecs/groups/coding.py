@@ -9,6 +9,8 @@ table codes a symbol.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -115,3 +117,16 @@ def joined(cells: np.ndarray) -> np.ndarray:
     """The inverse of `cut` on a multiple of 16: (h, w, 16, 16, C) → (16·h, 16·w, C)."""
     rows, cols, _, _, channels = cells.shape
     return cells.transpose(0, 2, 1, 3, 4).reshape(rows * STRIDE, cols * STRIDE, channels)
+
+
+def parts(where: np.ndarray, tile: int) -> Iterator[tuple[Layout, np.ndarray, np.ndarray]]:
+    """(layout, rows, columns of cells) of a group in each tile that it has cells in, tile by tile, row by row.
+
+    where: (h, w) bool. A layout counts from the origin of its tile.
+    """
+    side = tile // STRIDE
+    for top in range(0, where.shape[0], side):
+        for left in range(0, where.shape[1], side):
+            row, col = np.nonzero(where[top : top + side, left : left + side])
+            if len(row):
+                yield Layout(np.zeros(len(row), np.int64), row, col), row + top, col + left

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from icm.bitstream import Header, StreamError
 from icm.codecs.groups.transforms import CHUNK, STRIDE
 
 
@@ -24,3 +25,15 @@ def decode_memory(height: int, width: int, tile: int, settings: dict[str, Any]) 
     scores = windows * 64 * 4 * slot
     prior = 8 * part * 8 * (settings["latent"] + 4 * settings["prior_width"])
     return 8 * 256 * cells + 8 * settings["latent"] * cells + widest + scores + prior
+
+
+def held_memory(height: int, width: int, groups: int, settings: dict[str, Any]) -> int:
+    """What a clip needs beyond that: latents and pixels of all that each group holds."""
+    cells = (-(-height // STRIDE)) * (-(-width // STRIDE))
+    return groups * cells * (4 * settings["latent"] + 3 * STRIDE**2 + 16)
+
+
+def enough(header: Header, needed: int) -> None:
+    """StreamError where a header declares less."""
+    if needed > header.memory:
+        raise StreamError(f"damaged: declares {header.memory} bytes of decode memory where {needed} are needed")
