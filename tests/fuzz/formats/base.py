@@ -78,6 +78,8 @@ class ContainerFormat(Format):
         layer, truth = str(random.choice(self.LAYERS, p=self.shares)), self.truths[which]
         if layer in ("raw", "repaired"):
             data = mutated(random, parts.data, other.data, parts.marks)
+            spliced = data == other.data != parts.data  # all of it: an intact file, but another one
+            truth = self.truths[self.parts.index(other)] if spliced else truth
             return Case(layer, data if layer == "raw" else resealed(data), truth, guarded=layer == "raw")
         if layer == "header":
             return Case(layer, parts.with_body(mutated(random, parts.body, other.body, parts.body_marks)), truth)

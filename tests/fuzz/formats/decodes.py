@@ -110,6 +110,8 @@ class Decodes(Format):
             data = parts.with_section(i, payload)
         else:
             data = mutated(random, parts.data, other.data, parts.marks)
+            if data == other.data != parts.data:  # spliced, all of it: an intact file, but another one
+                layer = "repaired"
             data = resealed(data) if layer == "repaired" else data
         return Case(f"{codec}, {layer}", bytes([which]) + data, self.truths[which], guarded=layer == "raw",
                     coded=layer == "section" and codec in self.SURE and data != parts.data)  # fmt: skip
