@@ -1,6 +1,6 @@
 """Damaged files through the whole decoder: how many are refused, harmless, or silently wrong.
 
-    python benchmarks/damage.py [PICTURES] [--codec sa-icm-s:30] [--files 2000] [--seed 0]
+    python -m benchmarks.damage [PICTURES] [--codec sa-icm-s:30] [--files 2000] [--seed 0]
 
 A third each: bits flipped (1 to 8), truncated, spliced with another picture's file. Half of the flips get their
 checksums repaired, so that the entropy coder has to notice. Every decode runs in this process, so a crash would end
@@ -19,6 +19,7 @@ import numpy as np
 
 
 def main() -> None:
+    from benchmarks.breakage import bits_flipped, spliced, truncated
     from icm.bitstream import StreamError, read, write
     from pipelines.codecs import parse
     from pipelines.media import list_pictures, read_picture
@@ -43,21 +44,14 @@ def main() -> None:
             with read(data) as stream:
                 header, sections = stream.header, list(stream.sections())
             hit = int(rng.integers(len(sections)))
-            payload = bytearray(sections[hit])
-            for _ in range(int(rng.integers(1, 9))):
-                payload[int(rng.integers(len(payload)))] ^= 1 << int(rng.integers(8))
-            sections[hit] = bytes(payload)
+            sections[hit] = bits_flipped(sections[hit], rng)
             broken = write(header, sections)
         elif kind == "flip":
-            flipped = bytearray(data)
-            for _ in range(int(rng.integers(1, 9))):
-                flipped[int(rng.integers(len(flipped)))] ^= 1 << int(rng.integers(8))
-            broken = bytes(flipped)
+            broken = bits_flipped(data, rng)
         elif kind == "truncation":
-            broken = data[: int(rng.integers(len(data)))]
+            broken = truncated(data, rng)
         else:
-            other = files[int(rng.integers(len(files)))]
-            broken = data[: int(rng.integers(1, len(data)))] + other[int(rng.integers(1, len(other))) :]
+            broken = spliced(data, files[int(rng.integers(len(files)))], rng)
         started = time.perf_counter()
         try:
             shown = codec.decode(broken)

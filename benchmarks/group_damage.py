@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.breakage import bits_flipped, spliced, truncated
 from icm.bitstream import StreamError, read, write
 from icm.groups import GroupMask, from_labels
 
@@ -42,23 +43,16 @@ def mask_of(height: int, width: int, rng: np.random.Generator) -> GroupMask:
 def damaged(data: bytes, other: bytes, kind: str, rng: np.random.Generator) -> bytes:
     """One damaged file."""
     if kind == "truncation":
-        return data[: int(rng.integers(len(data)))]
+        return truncated(data, rng)
     if kind == "splice":
-        return data[: int(rng.integers(1, len(data)))] + other[int(rng.integers(1, len(other))) :]
+        return spliced(data, other, rng)
     if kind == "flip":
-        return _flipped(data, rng)
+        return bits_flipped(data, rng)
     with read(data) as stream:
         header, sections = stream.header, list(stream.sections())
     hit = int(rng.choice([i for i, section in enumerate(sections) if section]))
-    sections[hit] = _flipped(sections[hit], rng)
+    sections[hit] = bits_flipped(sections[hit], rng)
     return write(header, sections)
-
-
-def _flipped(data: bytes, rng: np.random.Generator) -> bytes:
-    out = bytearray(data)
-    for _ in range(int(rng.integers(1, 9))):
-        out[int(rng.integers(len(out)))] ^= 1 << int(rng.integers(8))
-    return bytes(out)
 
 
 def whole(codec: Any, broken: bytes, right: np.ndarray) -> str:

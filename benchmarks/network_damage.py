@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.breakage import bits_flipped, truncated
+
 
 def broken(data: bytes, kind: str, rng: np.random.Generator) -> tuple[bytes, str]:
     """(a damaged file, the tensor that was damaged or "")."""
@@ -25,12 +27,9 @@ def broken(data: bytes, kind: str, rng: np.random.Generator) -> tuple[bytes, str
     from nerv.file import NetworkFile
 
     if kind == "flipped":
-        changed = bytearray(data)
-        for _ in range(int(rng.integers(1, 9))):
-            changed[int(rng.integers(len(changed)))] ^= 1 << int(rng.integers(8))
-        return bytes(changed), ""
+        return bits_flipped(data, rng), ""
     if kind == "truncated":
-        return data[: int(rng.integers(len(data)))], ""
+        return truncated(data, rng), ""
     if kind == "cut":
         first, second = sorted(rng.integers(0, len(data), 2).tolist())
         return data[:first] + data[second + 1 :], ""
@@ -39,10 +38,7 @@ def broken(data: bytes, kind: str, rng: np.random.Generator) -> tuple[bytes, str
     with NetworkFile(data) as file:
         names = file.names
     hit = int(rng.integers(len(sections)))
-    payload = bytearray(sections[hit])
-    for _ in range(int(rng.integers(1, 9))):
-        payload[int(rng.integers(len(payload)))] ^= 1 << int(rng.integers(8))
-    sections[hit] = bytes(payload)
+    sections[hit] = bits_flipped(sections[hit], rng)
     return write(header, sections), names[hit % len(names)]
 
 

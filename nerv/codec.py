@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from icm.bitstream import Stream, StreamError
+from icm.bitstream.precision import on_its_own
 from nerv.coding.tensors import Tensor
 from nerv.file import NetworkFile
 from nerv.models.architecture import EMBEDDING, Architecture
@@ -48,7 +49,7 @@ class SegmentDecoder:
             i: _frames_first(tensors[f"details.{i}"]) for i, channels in enumerate(architecture.details) if channels
         }
 
-    @torch.inference_mode()
+    @on_its_own
     def output(self, index: int) -> torch.Tensor:
         """(3, height, width) float32 in [0, 1]."""
         chosen = slice(index, index + 1)

@@ -7,9 +7,7 @@ Encoder and decoder run the same lines; the encoder alone knows the latent. Betw
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -17,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from icm.bitstream import Decoder, Encoder
+from icm.bitstream.precision import on_its_own
 from icm.codecs.layers import STRIDE
 from icm.codecs.release import Release
 from icm.prior.dual import BITS, step_mask
@@ -25,19 +24,6 @@ from icm.quality_map import QualityMap, Roi
 
 GREY = 128  # of pixels that are lost
 Window = tuple[int, int, int, int]  # top, bottom, left, right; ends exclusive
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def on_its_own(function: Callable[P, R]) -> Callable[P, R]:
-    """Without gradients, and without the caller's autocast: the same call gives the same file wherever it stands."""
-
-    @functools.wraps(function)
-    def quiet(*args: P.args, **kwargs: P.kwargs) -> R:
-        with torch.no_grad(), torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-            return function(*args, **kwargs)
-
-    return quiet
 
 
 class Coder(Protocol):

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from icm.bitstream import Decoder, Encoder
-from icm.codecs.coding import Coder, on_its_own, whole
+from icm.bitstream.precision import on_its_own
+from icm.codecs.coding import Coder, whole
 from icm.codecs.groups.layout import Layout
 from icm.codecs.groups.transforms import STRIDE
 from icm.codecs.release import Release

@@ -19,15 +19,15 @@ from torch import Tensor
 
 from icm.bitstream import Decoder, Encoder, StreamError
 from icm.bitstream.fields import Cursor, varint
+from icm.bitstream.precision import on_its_own
 from icm.codecs.charm import whole
-from icm.codecs.coding import on_its_own
 from icm.codecs.guard import Coder
 from icm.codecs.release import Release
 from icm.codecs.same_build import GUARD
 from icm.codecs.segpic import labels as label_maps
 from icm.codecs.segpic.layers import STRIDE, pad
 from icm.codecs.segpic.regions import COARSE, FINE, Regions
-from icm.codecs.tcm.coding import Reader, full_precision
+from icm.codecs.tcm.coding import Reader
 
 SIDES = {"p4": "p4", "p16": "p16", "z": "hyper"}  # name → table
 
@@ -86,13 +86,12 @@ class SegpicCoder:
         told, regions = None, self._regions(None, FINE)
         if labels is not None and np.any(np.asarray(labels)[::FINE, ::FINE]):
             told, regions = self._tell(np.asarray(labels), tuple(x.shape[-2:]), scale)
-        with full_precision():
-            encoder = Encoder()
-            padded = pad(x[None], STRIDE).contiguous(memory_format=torch.channels_last)
-            y, known = self.net.analyse(
-                padded, regions, lambda name, value: self._side(encoder, name, regions, value=value)
-            )
-            self.net.charm.walk(encoder, self.scale_tables, *self.net.hyper(known, regions), guard, y)
+        encoder = Encoder()
+        padded = pad(x[None], STRIDE).contiguous(memory_format=torch.channels_last)
+        y, known = self.net.analyse(
+            padded, regions, lambda name, value: self._side(encoder, name, regions, value=value)
+        )
+        self.net.charm.walk(encoder, self.scale_tables, *self.net.hyper(known, regions), guard, y)
         return Section(told, scale, encoder.finish()).to_bytes()
 
     @on_its_own
@@ -103,12 +102,11 @@ class SegpicCoder:
         section = Section.parse(payload)
         regions = self._told(section, height, width, reader)
         below = -(-height // STRIDE), -(-width // STRIDE)
-        with full_precision():
-            decoder = reader(section.symbols)
-            known = {name: self._side(decoder, name, regions, size=below) for name in self.sides}
-            y_hat = self.net.charm.walk(decoder, self.scale_tables, *self.net.hyper(known, regions), guard)
-            decoder.finish()
-            return self.net.synthesise(y_hat, known, regions)[0, :, :height, :width].clamp(0, 1)
+        decoder = reader(section.symbols)
+        known = {name: self._side(decoder, name, regions, size=below) for name in self.sides}
+        y_hat = self.net.charm.walk(decoder, self.scale_tables, *self.net.hyper(known, regions), guard)
+        decoder.finish()
+        return self.net.synthesise(y_hat, known, regions)[0, :, :height, :width].clamp(0, 1)
 
     # --- regions ----------------------------------------------------------------------------------------------------
     def _tell(self, labels: np.ndarray, shape: tuple[int, ...], scale: int) -> tuple[bytes, Regions]:

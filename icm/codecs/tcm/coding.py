@@ -8,16 +8,15 @@ autocast or reduced precision, whatever the caller has set.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from icm.bitstream import Decoder, Encoder
+from icm.bitstream.precision import on_its_own
 from icm.codecs.charm import whole
-from icm.codecs.coding import on_its_own
 from icm.codecs.guard import Coder
 from icm.codecs.release import Release
 from icm.codecs.same_build import GUARD
@@ -48,23 +47,21 @@ class TcmCoder:
     @on_its_own
     def compress(self, x: Tensor, guard: int = GUARD) -> bytes:
         """x (3, H, W) in [0, 1] → the payload of one tile as large as the picture."""
-        with full_precision():
-            encoder = Encoder()
-            y = self.net.g_a(pad(x[None], MULTIPLE).contiguous(memory_format=torch.channels_last))
-            self.walk(encoder, y.shape[2], y.shape[3], guard, y)
-            return encoder.finish()
+        encoder = Encoder()
+        y = self.net.g_a(pad(x[None], MULTIPLE).contiguous(memory_format=torch.channels_last))
+        self.walk(encoder, y.shape[2], y.shape[3], guard, y)
+        return encoder.finish()
 
     @on_its_own
     def decompress(
         self, payload: bytes, height: int, width: int, guard: int = GUARD, reader: Reader = Decoder
     ) -> Tensor:
         """The inverse → (3, height, width) in [0, 1]. reader: payload → what decodes it."""
-        with full_precision():
-            decoder = reader(payload)
-            rows, cols = (-(-side // MULTIPLE) * MULTIPLE // 16 for side in (height, width))
-            y_hat = self.walk(decoder, rows, cols, guard)
-            decoder.finish()
-            return self.net.g_s(y_hat)[0, :, :height, :width].clamp(0, 1)
+        decoder = reader(payload)
+        rows, cols = (-(-side // MULTIPLE) * MULTIPLE // 16 for side in (height, width))
+        y_hat = self.walk(decoder, rows, cols, guard)
+        decoder.finish()
+        return self.net.g_s(y_hat)[0, :, :height, :width].clamp(0, 1)
 
     def walk(self, coder: Coder, rows: int, cols: int, guard: int, y: Tensor | None = None) -> Tensor:
         """The symbols of one tile → y_hat (1, M, rows, cols). y: the latent, which the encoder alone knows."""
@@ -83,14 +80,3 @@ class TcmCoder:
         rows, cols = (-(-side // MULTIPLE) * MULTIPLE for side in (height, width))
         n, latent = self.net.settings["width"], self.net.settings["latent"]
         return 4 * rows * cols * (24 * n // 4 + 8 * latent // 256) + 3 * height * width
-
-
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """float32 products are float32 in here, whatever `torch.set_float32_matmul_precision` was given."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
