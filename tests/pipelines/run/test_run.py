@@ -139,6 +139,19 @@ def test_a_second_run_is_refused_and_a_dead_one_is_not(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_lock_on_a_full_disk_is_told_and_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        with pytest.raises(OSError, match=r"\.vcm\.lock: not written \(after 0 of \d+ bytes\): the disk is full"):
+            Lock(tmp_path).__enter__()
+    assert not list(tmp_path.iterdir())
+    with Lock(tmp_path):
+        pass
+
+
 def test_manifests(tmp_path: Path) -> None:
     rows = [{"file": "ü.png", "bytes": 3}, {"file": "b", "edges": [1, 2]}]
     manifest.write(tmp_path / "m.jsonl", rows)
