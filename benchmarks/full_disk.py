@@ -137,7 +137,7 @@ def main() -> int:
     arguments = parser.parse_args()
     disk = arguments.output.resolve()
     if os.geteuid():
-        print(f"{disk}: only root may mount; run as root, or see benchmarks/faults.py, which needs no mount", file=sys.stderr)
+        print(f"{disk}: only root may mount; benchmarks/faults.py needs no mount", file=sys.stderr)
         return 2
     disk.mkdir(parents=True, exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={MIB}m", "tmpfs", str(disk)], check=True)
