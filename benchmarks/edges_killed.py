@@ -14,13 +14,15 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+
+from benchmarks.kill_stages import files
+from benchmarks.killing import Timeline, kill_often, warm_up
 
 ROOT = Path(__file__).resolve().parents[1]
 RUN = """
@@ -79,12 +81,16 @@ def run(words: list[str]) -> int:
     return int(done.stdout.rsplit("peak_kib", 1)[1])
 
 
-def content(out: Path) -> dict[str, str]:
-    """Every file but run.json, which has a date, by its SHA-256."""
-    from pipelines.run.provenance import sha256_file
+def with_tiny_sam(words: list[str]) -> int:
+    """As `RUN` does, in this process; 1 is what bad files are told with."""
+    import segment_anything
 
-    files = sorted(path for path in out.rglob("*") if path.is_file() and path.name != "run.json")
-    return {path.relative_to(out).as_posix(): sha256_file(path) for path in files}
+    from pipelines.cli import main as vcm
+    from tests.icm.edges.tiny_sam import tiny_sam
+
+    segment_anything.sam_model_registry["vit_b"] = tiny_sam
+    code = vcm(words)
+    return 0 if code == 1 else code
 
 
 def main() -> int:
@@ -120,23 +126,19 @@ def main() -> int:
     print(f"{count} pictures, {whole_s:.0f} s; refused {len(refused)}, exactly the planted: {refused == bad}")
     print(f"peak memory {small / 1024:.0f} MiB at {tenth}, {peak / 1024:.0f} at {count}", flush=True)
 
-    killed, wanted = 0, command(out / "images", out / "killed", out / "tiny.pth", arguments.batch)
-    while killed < arguments.kills:
-        process = subprocess.Popen(wanted, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        before = len(list((out / "killed").rglob("*.png")))
-        limit = before + rng.randrange(1, max(2, 2 * arguments.pictures // arguments.kills))
-        while process.poll() is None and len(list((out / "killed").rglob("*.png"))) < limit:
-            time.sleep(0.05)
-        time.sleep(0.2 * rng.random())
-        if process.poll() is not None:
-            print(f"it ended after {killed} kills")
-            break
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        killed += 1
-    run(wanted)
-    same = content(out / "whole") == content(out / "killed")
-    print(f"killed {killed} times: manifest and files of the uninterrupted run: {same}")
+    torch.set_num_threads(1)
+    again, words = out / "killed", command(out / "images", out / "killed", out / "tiny.pth", arguments.batch)[3:]
+
+    def work() -> int:
+        return with_tiny_sam(words)
+
+    warm_up(lambda: with_tiny_sam(["edges", str(few), *words[2:3], str(out / "warm"), *words[4:]]))
+    timeline = Timeline(whole_s / 10, whole_s, whole_s)
+    found = kill_often(work, again, lambda: sum(1 for _ in again.rglob("[!.]*.png")), 2 * count,
+                       lambda: files(again), files(out / "whole"), timeline, arguments.kills)  # fmt: skip
+    same = not found.differing
+    print(f"killed {found.kills} times ({found.before} before a run's first edge map, {found.middle} between, "
+          f"{found.after} after the last): manifest and files of the uninterrupted run: {same}")  # fmt: skip
     return 0 if same and refused == bad and peak < 1.05 * small else 1
 
 

@@ -90,13 +90,17 @@ def append_jsonl(path: str | Path, records: Iterable[Record]) -> None:
     """Add records at the end, each a whole line; an unfinished last line of a killed run is cut off first."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = "".join(to_json(record) + "\n" for record in records)
-    with open(path, "ab+") as file:
-        file.seek(0)
-        data = file.read()
-        if data and not data.endswith(b"\n"):
-            file.truncate(data.rfind(b"\n") + 1)
-        file.write(text.encode("utf-8"))
+    text = "".join(to_json(record) + "\n" for record in records).encode("utf-8")
+    try:
+        with open(path, "ab+") as file:
+            file.seek(0)
+            data = file.read()
+            if data and not data.endswith(b"\n"):
+                file.truncate(data.rfind(b"\n") + 1)
+            file.write(text)
+    except OSError as error:  # those of writing name no file
+        raise OSError(f"{path}: not written ({len(text)} bytes more): {(error.strerror or str(error)).lower()}; make "
+                      "room or choose another place") from error  # fmt: skip
 
 
 def read_jsonl(path: str | Path) -> list[Record]:

@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """0; ValueError, OSError, one line, for what is no checkpoint of that architecture."""
-    from pipelines.run.atomic import write_bytes
+    from pipelines.run.atomic import sweep_beside, write_bytes
 
     source, out = arguments.checkpoint, arguments.output
     if not source.is_file():
@@ -68,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     suffix = ".safetensors" if arguments.arch in IMAGE_CODECS else ".vcm"
     if out.suffix != suffix:
         raise ValueError(f"{out}: give it a name that ends in {suffix}")
+    sweep_beside(out)
     if arguments.arch in IMAGE_CODECS:
         return _image_codec(arguments)
     if arguments.fps <= 0 or not 20 <= arguments.psnr <= 70:

@@ -106,6 +106,7 @@ def _anchor(name: str, weights: str | None) -> Any:
 def _run_file(arguments: argparse.Namespace, settings: dict[str, Any]) -> int:
     from pipelines.clips_out import VIDEOS
     from pipelines.media import LOSSLESS
+    from pipelines.run.atomic import sweep_beside
 
     if arguments.resume:
         raise ValueError("--resume: is for a folder; one file is simply decoded again")
@@ -123,6 +124,7 @@ def _run_file(arguments: argparse.Namespace, settings: dict[str, Any]) -> int:
         if arguments.dry_run:
             print(f"would write {out}")
             return 0
+        sweep_beside(out)
         row = decode_file((source, out), settings)
     except (ValueError, MemoryError) as error:
         raise (error if str(error).startswith(str(out)) else about(source, error)) from error

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 from pipelines.edges_job import Settings
 from pipelines.edges_shards import Shards
 from pipelines.run import manifest
-from pipelines.run.atomic import replacing, write_text
+from pipelines.run.atomic import replacing, telling, write_text
 from pipelines.run.batch import Refusals
 from pipelines.run.provenance import provenance, sha256_file
 
@@ -96,7 +97,8 @@ class Book:
 
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # closed already, or what could not be written before still cannot
+                self._file.close()
 
     def _unfinished(self) -> Iterator[list[list[Row]]]:
         """Rows of a run that was killed, a batch a line; a last line that was not written whole is passed over."""
@@ -168,7 +170,9 @@ class Book:
             self._keep(rows)
         if full:
             assert self._file is not None
-            print(json.dumps(full, ensure_ascii=False), file=self._file, flush=True)
+            line = json.dumps(full, ensure_ascii=False)
+            with telling(self.journal, len(line.encode()) + 1):
+                print(line, file=self._file, flush=True)
 
     def forget(self, name: str) -> None:
         """Take back a picture that was drawn once and can no longer be: its edge maps would be of another picture."""

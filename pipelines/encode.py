@@ -112,6 +112,7 @@ def _check(request: Request, arguments: argparse.Namespace) -> None:
 def _run_file(arguments: argparse.Namespace, request: Request, suffix: str) -> int:
     from pipelines.clips import CLIPS
     from pipelines.media import PICTURES
+    from pipelines.run.atomic import sweep_beside
 
     if arguments.resume:
         raise ValueError("--resume: is for a folder; one file is simply coded again")
@@ -127,6 +128,7 @@ def _run_file(arguments: argparse.Namespace, request: Request, suffix: str) -> i
             _check_head(source)
             print(f"would write {out}")
             return 0
+        sweep_beside(out)
         row = encode_file((source, out), request)
     except (ValueError, MemoryError) as error:
         raise about(source, error) from error

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     from icm.bitstream import read
     from icm.groups.stream import extract
     from pipelines.groups import words
-    from pipelines.run.atomic import write_bytes
+    from pipelines.run.atomic import sweep_beside, write_bytes
     from pipelines.run.batch import about
 
     source, out = arguments.file, arguments.output
@@ -50,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
             data, before = extract(stream, words(arguments.groups), arguments.with_base), stream.size
     except ValueError as error:
         raise about(source, error) from error
+    sweep_beside(out)
     write_bytes(out, data)
     row = {"file": str(out), "source": str(source), "bytes": len(data), "bytes_before": before}
     print(json.dumps(row) if arguments.json else f"{out}: {len(data)} of {before} bytes")

@@ -118,7 +118,7 @@ def encode(source: str, out: Path, request: Request) -> dict[str, Any]:
     """Fit, write, and tell: the row that `vcm encode` prints. ValueError or OSError, one line."""
     from pipelines.fit_command import is_live
     from pipelines.fit_segment import fit_segment
-    from pipelines.run.atomic import make_folder, write_bytes, write_text
+    from pipelines.run.atomic import make_folder, sweep_beside, write_bytes, write_text
     from pipelines.run.lock import Lock
     from pipelines.run.provenance import sha256_file
     from pipelines.segments import segments
@@ -148,6 +148,7 @@ def encode(source: str, out: Path, request: Request) -> dict[str, Any]:
                 fit_segment(segment, found, architecture, most, request, file, done[-1].parent if done else None)
             done.append(file)
         data, count = join(request.name, done, found)
+    sweep_beside(out)
     write_bytes(out, data)
     for folder in (file.parent for file in done):
         (folder / "checkpoint.safetensors").unlink(missing_ok=True)

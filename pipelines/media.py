@@ -21,6 +21,7 @@ What becomes of a file (content decides, never the suffix):
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 import warnings
@@ -29,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.run.atomic import replacing
+from pipelines.run.atomic import write_bytes
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -78,9 +79,10 @@ def write_picture(path: str | os.PathLike[str], picture: np.ndarray) -> None:
     kind = LOSSLESS[path.suffix.lower()]
     if picture.shape[2] == 4 and kind not in ("PNG", "TIFF"):
         raise ValueError(f"{path}: {kind} has no transparency; choose a name ending in .png or .tif")
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        options: dict[str, Any] = {"compress_level": 3} if kind == "PNG" else {}  # 6 is thrice as slow for 4 % less
-        Image.fromarray(np.ascontiguousarray(picture)).save(file, format=kind, **options)
+    options: dict[str, Any] = {"compress_level": 3} if kind == "PNG" else {}  # 6 is thrice as slow for 4 % less
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, format=kind, **options)
+    write_bytes(path, buffer.getvalue())
 
 
 def list_pictures(folder: str | os.PathLike[str]) -> list[Path]:

@@ -65,7 +65,7 @@ def report(
     from pipelines.report_pictures import dataset_of, viewer
     from pipelines.report_plots import save_plots
     from pipelines.report_points import json_of, read, sort
-    from pipelines.run.atomic import write_text
+    from pipelines.run.atomic import sweep_beside, write_text
 
     faces = [folder for folder in runs if (folder / FILE).is_file()]
     measured = [point for folder in runs if folder not in faces for point in read(folder)]
@@ -83,6 +83,7 @@ def report(
         sections.append(_section(group, points, anchor, list(groups), dataset, pictures,
                                  group == alike[0], resamples))  # fmt: skip
     codecs = codecs_of(sections)
+    sweep_beside(output)
     for section in sections:
         save_plots(section.plots, output, codecs)
     origins = tuple({**json_of(folder / "run.json"), "run": str(folder)} for folder in runs)

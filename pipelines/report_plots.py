@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from eval.plots import Panel
-from pipelines.run.atomic import replacing
+from pipelines.run.atomic import replacing, sweep_beside
 
 
 def plots_folder(page: Path) -> Path:
@@ -20,5 +20,7 @@ def save_plots(plots: Mapping[str, Sequence[Panel]], page: Path, codecs: Sequenc
 
     for name, panels in plots.items():
         for suffix in (".png", ".svg"):
-            with replacing(plots_folder(page) / f"{name}{suffix}") as temporary:
+            path = plots_folder(page) / f"{name}{suffix}"
+            sweep_beside(path)
+            with replacing(path) as temporary:
                 save(panels, temporary, codecs)

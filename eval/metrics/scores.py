@@ -12,6 +12,7 @@ To add a task: a class with what `Scores` asks for, its line in `KINDS` and in `
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -66,12 +67,15 @@ class Scores(Protocol):
 def write(path: str | os.PathLike, kind: str, about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
     """A file of scores: arrays, and `about` (JSON) for what is no array. Whole or not at all."""
     text = json.dumps({"kind": kind, "version": VERSION, **about})
-    partial = Path(f"{os.fspath(path)}.partial")
-    partial.parent.mkdir(parents=True, exist_ok=True)
+    partial, buffer = Path(f"{os.fspath(path)}.partial"), io.BytesIO()
+    np.savez_compressed(buffer, about=np.array(text), **arrays)
     try:
-        with open(partial, "wb") as file:
-            np.savez_compressed(file, about=np.array(text), **arrays)
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(buffer.getbuffer())
         os.replace(partial, path)
+    except OSError as error:  # those of writing name no file
+        raise OSError(f"{path}: not written ({buffer.tell()} bytes): {(error.strerror or str(error)).lower()}; make "
+                      "room or choose another place") from error  # fmt: skip
     finally:
         partial.unlink(missing_ok=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +29,19 @@ def read(path: str | os.PathLike) -> dict[str, Any]:
 def write(path: str | os.PathLike, tensors: dict[str, Any]) -> None:
     """Half precision for floats; the file appears whole or not at all."""
     import torch
-    from safetensors.torch import save_file
+    from safetensors.torch import save  # not `save_file`, which has temporary names of its own
 
     path = Path(path)
     half = {name: t.detach().cpu().to(torch.float16 if t.is_floating_point() else t.dtype).contiguous()
             for name, t in tensors.items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    data = save(half)
+    temporary = path.with_name(f".{path.stem[:100]}.{secrets.token_hex(4)}.tmp{path.suffix}")
     try:
-        save_file(half, temporary)
+        temporary.write_bytes(data)
         temporary.replace(path)
+    except OSError as error:  # those of writing name no file
+        raise OSError(f"{path}: not written ({len(data)} bytes): {(error.strerror or str(error)).lower()}; make room "
+                      "or choose another place") from error  # fmt: skip
     finally:
         temporary.unlink(missing_ok=True)
 

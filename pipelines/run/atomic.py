@@ -4,7 +4,9 @@
         write(temporary)                    # leave normally: synced and renamed; raise: removed
     with replacing_folder(path) as temporary:   # the same for a folder and all that it holds
 
-What a killed process leaves (kill -9, loss of power) has a hidden name that only this module gives; `sweep` removes it.
+What a killed process leaves (kill -9, loss of power) has a hidden name that only this module gives. Who writes holds
+it locked, and the kernel frees the locks of the dead: `sweep_beside` removes what they left of one output, `sweep` all
+that they left in a folder.
 """
 
 from __future__ import annotations
@@ -16,9 +18,9 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from glob import escape as glob_escape
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -26,24 +28,41 @@ _TEMPORARY = re.compile(r"\.(.*\.)?[0-9a-f]{8}\.tmp(\.[^.]*)?", re.DOTALL)
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
 
-def explain(error: OSError, path: str | os.PathLike[str], written: int | None = None) -> OSError:
-    """The same error as one line a user can act on: the file, how much was written, what to do."""
+def explain(
+    error: OSError, path: str | os.PathLike[str], written: int | None = None, wanted: int | None = None
+) -> OSError:
+    """The same error as one line a user can act on: the file, how much of it was written, what to do."""
+    if written is None:
+        amount = "" if wanted is None else f" ({wanted} bytes more)"
+    else:
+        amount = f" (after {written}{'' if wanted is None else f' of {wanted}'} bytes)"
     if error.errno in _FULL:
-        amount = "" if written is None else f" (after {written} bytes)"
         advice = "the file is larger than this account may write" if error.errno == errno.EFBIG else "the disk is full"
         return OSError(f"{path}: not written{amount}: {advice}; make room or choose another place")
     if isinstance(error, FileExistsError | NotADirectoryError):  # a parent is a file
         return OSError(f"{path}: not written: {error.filename} is not a folder; choose another place")
     reason = error.strerror or str(error)
-    return OSError(f"{path}: not written: {reason.lower()}; choose another place")
+    return OSError(f"{path}: not written{amount}: {reason.lower()}; choose another place")
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is synced and takes the name, on failure it is removed.
+def telling(path: str | os.PathLike[str], more: int | None = None) -> Iterator[None]:
+    """For a file that grows in place, by `more` bytes: its errors, which name no file, as `replacing` tells them."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise explain(error, path, None, more) from error
 
-    Missing parent folders are made. Raises OSError, one line naming `path`, when it cannot be written; errors of the
-    caller's own (a codec that refuses a picture, say) pass unchanged.
+
+@contextmanager
+def replacing(path: str | os.PathLike[str], wanted: int | None = None) -> Iterator[Path]:
+    """Yield an empty temporary file beside `path`; on success it is synced and takes the name, on failure removed.
+
+    wanted: how many bytes it will have, where known; for the message. Missing parent folders are made. Raises OSError,
+    one line naming `path`, when it cannot be written; errors of the caller's own (a codec that refuses a picture, say)
+    pass unchanged.
     """
     path = Path(path)
     if path.is_dir():
@@ -52,10 +71,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise OSError(f"{path}: is not a regular file; name a file")  # renaming over /dev/null would replace it
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary, descriptor = _begin(path)
     except OSError as error:
-        raise explain(error, path) from error
-    # cut: the stem may itself be as long as the file system allows
-    temporary = path.with_name(f".{path.stem[:100]}.{secrets.token_hex(4)}.tmp{path.suffix}")
+        raise explain(error, path, 0, wanted) from error
     try:
         yield temporary
         _sync(temporary)
@@ -63,19 +81,39 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         _sync(path.parent)
     except OSError as error:
         written = temporary.stat().st_size if temporary.exists() else 0
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
         ours = error.filename is None or Path(os.fsdecode(error.filename)) in (temporary, path)
         if error.errno is not None and (error.errno in _FULL or ours):
-            raise explain(error, path, written) from error
+            raise explain(error, path, written, wanted) from error
         raise
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
         raise
+    finally:
+        os.close(descriptor)
+
+
+def _begin(path: Path) -> tuple[Path, int]:
+    """A new temporary file for `path`, and the descriptor that holds it locked."""
+    while True:
+        # cut: the stem may itself be as long as the file system allows
+        temporary = path.with_name(f".{path.stem[:100]}.{secrets.token_hex(4)}.tmp{path.suffix}")
+        descriptor = os.open(temporary, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        with suppress(OSError):  # a file system without locks: nobody can tell that we are dead, and nothing is swept
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if temporary.exists():
+            return temporary, descriptor
+        os.close(descriptor)  # swept between the two calls
+
+
+def _remove(temporary: Path) -> None:
+    with suppress(OSError):  # a disk that fails may fail here too; the first error is the one to tell
+        temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     """Write `data` whole or not at all; OSError as `replacing`."""
-    with replacing(path) as temporary:
+    with replacing(path, len(data)) as temporary:
         temporary.write_bytes(data)
 
 
@@ -99,7 +137,7 @@ def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise OSError(f"{shown}: cannot be replaced as a whole (in use); name a folder inside it")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep_beside(path)
+        sweep_beside(path)
         temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.tmp")
         temporary.mkdir()
     except OSError as error:
@@ -138,19 +176,25 @@ def _take_place(new: Path, path: Path) -> None:
     os.rename(aside, new)
 
 
-def _sweep_beside(path: Path) -> None:
-    """Remove temporary folders of `path` whose run is dead: the kernel freed its lock."""
-    for found in path.parent.glob(f".{glob_escape(path.name[:100])}.*.tmp"):
-        if not _TEMPORARY.fullmatch(found.name) or not found.is_dir():
+def sweep_beside(path: str | os.PathLike[str]) -> None:
+    """Remove what dead runs left of `path`, a file or a folder: temporary names beside it that nobody holds locked."""
+    path = Path(path)
+    names = f"{re.escape(path.stem[:100])}|{re.escape(path.name[:100])}"
+    left = re.compile(rf"\.({names})\.[0-9a-f]{{8}}\.tmp({re.escape(path.suffix)})?", re.DOTALL)
+    for name in os.listdir(path.parent) if path.parent.is_dir() else ():
+        if not left.fullmatch(name):
             continue
-        descriptor = os.open(found, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(found, ignore_errors=True)
-        except BlockingIOError:
-            pass
-        finally:
-            os.close(descriptor)
+        found = path.with_name(name)
+        with suppress(OSError):  # locked, so it lives; or gone meanwhile; or not ours to open
+            descriptor = os.open(found, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if found.is_dir():
+                    shutil.rmtree(found, ignore_errors=True)
+                else:
+                    found.unlink(missing_ok=True)
+            finally:
+                os.close(descriptor)
 
 
 def is_temporary(name: str) -> bool:
@@ -174,11 +218,9 @@ def sweep(folder: str | os.PathLike[str], lock: str) -> None:
 def make_folder(path: str | os.PathLike[str]) -> Path:
     """Make an output folder and prove that it can be written, before hours of work; OSError in one line."""
     path = Path(path)
-    probe = path / f".{secrets.token_hex(4)}.tmp"
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        tempfile.TemporaryFile(dir=path).close()  # on Linux a file without a name, of which a kill leaves nothing
     except FileExistsError as error:
         raise OSError(f"{path}: is a file; name a folder") from error
     except OSError as error:

@@ -15,19 +15,18 @@ from pipelines.run.atomic import replacing
 
 def save(path: Path, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
     """Write both, then read the file back before it takes the name. OSError in one line when it cannot be written."""
-    from safetensors import safe_open
-    from safetensors.torch import save_file
+    from safetensors import SafetensorError, safe_open
+    from safetensors.torch import save as packed
 
     tensors = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-    with replacing(path) as temporary:
+    data = packed(tensors, metadata={"numbers": json.dumps(numbers)})  # its `save_file` has temporary names of its own
+    with replacing(path, len(data)) as temporary:
+        temporary.write_bytes(data)
         try:
-            save_file(tensors, temporary, metadata={"numbers": json.dumps(numbers)})
             with safe_open(temporary, "pt") as file:
                 whole = set(file.keys()) == set(tensors)
-        except OSError:
-            raise
-        except Exception as error:  # the library has an exception type of its own for input and output
-            raise OSError(f"{path}: not written: {error}; make room or choose another place") from error
+        except SafetensorError:
+            whole = False
         if not whole:
             raise OSError(f"{path}: did not read back as written; check the disk")
 

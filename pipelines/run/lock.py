@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from types import TracebackType
 
-from pipelines.run.atomic import sweep
+from pipelines.run.atomic import explain, sweep
 
 FILE = ".vcm.lock"
 
@@ -42,8 +42,15 @@ class Lock:
             if self._is_current(descriptor):
                 break
             os.close(descriptor)  # the holder removed the file between our open and our lock: try the new one
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
+        mine = f"{os.getpid()}\n".encode()
+        try:
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, mine)
+        except OSError as error:  # the folder could be made, but the disk has no room for a line
+            if not killed:  # else it still tells that there is something to sweep
+                self.path.unlink(missing_ok=True)
+            os.close(descriptor)
+            raise explain(error, self.path, 0, len(mine)) from error
         self._descriptor = descriptor
         if killed:
             sweep(self.folder, FILE)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from eval.privacy.restorer import Example, Restorer, batch, loss
+from pipelines.run.atomic import write_bytes
 
 
 class FaceRestorerTask:
@@ -44,6 +45,6 @@ class FaceRestorerTask:
         """None: faces are drawn only on request."""
 
     def export(self, model: nn.Module, path: Path) -> None:
-        from safetensors.torch import save_file
+        from safetensors.torch import save  # not `save_file`, which has temporary names of its own
 
-        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path)
+        write_bytes(path, save({name: tensor.contiguous() for name, tensor in model.state_dict().items()}))

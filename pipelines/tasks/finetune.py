@@ -23,7 +23,7 @@ from torch.optim import Optimizer
 from eval.datasets import Dataset, Item
 from pipelines.evaluate_models import TUNED
 from pipelines.media import read_picture
-from pipelines.run.atomic import replacing
+from pipelines.run.atomic import write_bytes
 from pipelines.tasks.optimising import adamw, warm_cosine
 
 
@@ -123,11 +123,10 @@ class FineTune:
 
     def export(self, model: nn.Module, path: Path) -> None:
         """All digits, and on what they were tuned: `vcm evaluate` reads its protocol there."""
-        from safetensors.torch import save_file
+        from safetensors.torch import save  # not `save_file`, which has temporary names of its own
 
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-        with replacing(path) as temporary:
-            save_file(tensors, temporary, {TUNED: json.dumps(self.about)})
+        write_bytes(path, save(tensors, {TUNED: json.dumps(self.about)}))
 
 
 def _mirrored(row: dict[str, Any], width: int) -> dict[str, Any]:

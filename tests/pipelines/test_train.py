@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from icm.codecs.release import Release
 from pipelines import cli
@@ -86,7 +87,9 @@ def test_resumed_equals_uninterrupted(config: list[str], tmp_path: Path) -> None
     assert [row["step"] for row in logs[0]] == [2, 4, 6, 8, 10, 12]
     assert logs[0][-1]["main"] == logs[1][-1]["main"]
     assert read_picture(tmp_path / "whole" / "previews" / "0000008.png").shape == (64 * 5, 64 * 4, 3)
-    assert list((tmp_path / "whole" / "tensorboard").iterdir())
+    (events,) = (tmp_path / "whole" / "tensorboard").iterdir()
+    told = [event for event in EventFileLoader(str(events)).Load() if event.HasField("summary")]
+    assert [event.step for event in told if event.summary.value[0].tag == "main"] == [2, 4, 6, 8, 10, 12]
     assert json.loads((tmp_path / "whole" / "run.json").read_text())["settings"]["distortion"] == "edges"
 
 

@@ -15,7 +15,7 @@ from typing import Literal
 import pytest
 
 from pipelines.run import manifest
-from pipelines.run.atomic import make_folder, replacing, write_bytes, write_text
+from pipelines.run.atomic import make_folder, replacing, replacing_folder, sweep_beside, write_bytes, write_text
 from pipelines.run.batch import Refusals, each, one_line
 from pipelines.run.lock import Lock
 from pipelines.run.provenance import provenance, sha256_file
@@ -47,11 +47,25 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match=r"a\.bin: not written \(after 7 bytes\).*make room") as caught:
+    with pytest.raises(OSError, match=r"a\.bin: not written \(after 7 of 100 bytes\).*make room") as caught:
         write_bytes(path, bytes(100))
     assert "\n" not in one_line(caught.value)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_the_dead_left_of_an_output_is_swept_and_the_living_left_alone(tmp_path: Path) -> None:
+    path, left = tmp_path / "a.b.vcm", [tmp_path / ".a.b.0123abcd.tmp.vcm", tmp_path / ".a.b.vcm.0123abcd.tmp"]
+    left[0].write_bytes(b"half")
+    left[1].mkdir()
+    others = {tmp_path / name for name in (".b.0123abcd.tmp.vcm", ".a.b.0123abcd.tmp.png", ".a.b.0123.tmp.vcm")}
+    for other in others:
+        other.touch()
+    with replacing(path) as alive, replacing_folder(tmp_path / "a.b.vcm.d") as folder:
+        sweep_beside(path)
+        sweep_beside(tmp_path / "a.b.vcm.d")
+        assert set(tmp_path.iterdir()) == {alive, folder, *others}
+    sweep_beside(tmp_path / "none" / "a.bin")
 
 
 def test_sync_failing_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +91,7 @@ def test_a_size_limit_of_the_system(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 2
-    assert re.fullmatch(r"vcm: .*b\.ppm: not written \(after 1000 bytes\): .*\n", done.stderr)
+    assert re.fullmatch(r"vcm: .*b\.ppm: not written \(after 1000 of 4813 bytes\): .*\n", done.stderr)
     assert [path.name for path in tmp_path.iterdir()] == ["a.ppm"]
 
 
@@ -123,6 +137,19 @@ def test_a_second_run_is_refused_and_a_dead_one_is_not(tmp_path: Path) -> None:
         with Lock(tmp_path):
             assert (tmp_path / ".vcm.lock").read_text() == f"{os.getpid()}\n"
     assert not list(tmp_path.iterdir())
+
+
+def test_a_lock_on_a_full_disk_is_told_and_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        with pytest.raises(OSError, match=r"\.vcm\.lock: not written \(after 0 of \d+ bytes\): the disk is full"):
+            Lock(tmp_path).__enter__()
+    assert not list(tmp_path.iterdir())
+    with Lock(tmp_path):
+        pass
 
 
 def test_manifests(tmp_path: Path) -> None:
