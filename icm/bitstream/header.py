@@ -71,6 +71,8 @@ class Header:
             raise ValueError(f"a {self.kind} {'needs' if self.kind in TIMED else 'has no'} timestamps")
         if not 0 <= self.features < 1 << FEATURE_BITS:
             raise ValueError(f"{self.features:#x} is no set of {FEATURE_BITS} feature bits")
+        if self.features & CHANGED_TILES and self.features & GROUPS_OF_FRAMES:
+            raise ValueError("a section holds changed tiles or a group of a frame, not both")
 
     @property
     def frames(self) -> int:

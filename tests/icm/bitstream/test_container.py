@@ -15,6 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icm.bitstream import (
+    CHANGED_TILES,
+    GROUPS_OF_FRAMES,
     SAME_BUILD,
     Damaged,
     Header,
@@ -217,6 +219,7 @@ def test_messages_name_the_file(tmp_path):
         {"times": Times.constant(2, 25)},
         {"kind": "clip"},
         {"features": -1},
+        {"features": CHANGED_TILES | GROUPS_OF_FRAMES},
     ],
 )
 def test_headers_that_make_no_sense_are_refused(change):
