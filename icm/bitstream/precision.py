@@ -25,7 +25,7 @@ def full_precision() -> Iterator[None]:
     # Not torch.set_float32_matmul_precision: it leaves convolutions alone, and reading it raises where the caller has
     # set the newer attributes to what it cannot say.
     products = (torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv,  # type: ignore[attr-defined]
-                torch.backends.cuda.matmul, torch.backends.cudnn.conv)  # fmt: skip
+                torch.backends.cuda.matmul, torch.backends.cudnn.conv)  # type: ignore[attr-defined]  # fmt: skip
     with ExitStack() as stack:
         stack.enter_context(torch.no_grad())
         for device in ("cpu", "cuda"):
