@@ -163,7 +163,7 @@ def prepared(name: str, folder: Path, items: int | None = None) -> tuple[Stage, 
     """The stage with its inputs written below `folder`, and the command for an output."""
     stage = STAGES[name]
     stage = dataclasses.replace(stage, items=items or stage.items)
-    stage.inputs(folder, stage.items // PICTURES_A_POINT if name == "evaluate" else stage.items)
+    stage.inputs(folder, max(1, stage.items // PICTURES_A_POINT) if name == "evaluate" else stage.items)
     return stage, lambda out: stage.words(folder, out, stage.items)
 
 

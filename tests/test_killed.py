@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -112,5 +114,10 @@ def test_the_soak_sees_a_leak(tmp_path: Path) -> None:
     for file in held:
         file.close()
     assert found["more_descriptors"] == 4
-    kept: list[bytes] = []
-    assert soak(lambda i, rng: kept.append(b"\1" * 2**22), 24, 4)["growth_mib"] > 50
+    kept: list[mmap.mmap] = []  # new pages each: memory that was freed before would hide the growth
+
+    def leak(i: int, rng: np.random.Generator) -> None:
+        kept.append(mmap.mmap(-1, 2**22))
+        kept[-1].write(b"\1" * 2**22)
+
+    assert soak(leak, 24, 4)["growth_mib"] > 50
