@@ -111,6 +111,7 @@ def evaluated(out: Path) -> Content:
         if name.endswith(("point.json", "figures.json")) or name.startswith("results/"):
             found[name] = timeless(json.loads((out / name).read_text()))
     rows = [json.loads(line) for line in (out / "records.jsonl").read_text().splitlines()]
+    rows.sort(key=lambda row: (row["codec"], row["quality"]))  # a point that was refused is measured after the others
     return found | {"records": timeless(rows)}
 
 

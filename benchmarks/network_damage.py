@@ -3,9 +3,10 @@
     python -m benchmarks.network_damage FILE.vcm [--files 2000] [--seed 0]
 
 FILE is any small network (`vcm encode CLIP --codec sa-nerv:40k --steps 200 --segment 6`). A quarter each: bits flipped;
-truncated; a piece cut out of the middle; bits of a section flipped and its checksums repaired, so that the tensor coder
-has to notice. Every frame of every file is decoded in this process, so a crash would end the run. A resealed tensor
-must be named in the refusal.
+truncated; a piece cut out of the middle; bits of a section's payload flipped and its checksums repaired, so that the
+tensor coder has to notice (with the few plain numbers before a payload changed, repaired checksums make another sound
+file). Every frame of every file is decoded in this process, so a crash would end the run. A resealed tensor must be
+named in the refusal.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import collections
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -37,9 +39,29 @@ def broken(data: bytes, kind: str, rng: np.random.Generator) -> tuple[bytes, str
         header, sections = stream.header, list(stream.sections())
     with NetworkFile(data) as file:
         names = file.names
-    hit = int(rng.integers(len(sections)))
-    sections[hit] = bits_flipped(sections[hit], rng)
+    sizes = payloads(data)
+    hit = int(rng.choice(np.flatnonzero(sizes)))
+    start = len(sections[hit]) - sizes[hit]
+    sections[hit] = sections[hit][:start] + bits_flipped(sections[hit][start:], rng)
     return write(header, sections), names[hit % len(names)]
+
+
+def payloads(data: bytes) -> list[int]:
+    """Bytes of each section that the coder reads."""
+    from icm.bitstream import Decoder
+    from nerv.file import NetworkFile
+
+    sizes: list[int] = []
+
+    def noting(payload: bytes) -> Decoder:
+        sizes.append(len(payload))
+        return Decoder(payload)
+
+    with mock.patch("nerv.coding.tensors.Decoder", noting), NetworkFile(data) as file:
+        for segment in range(len(file.counts)):
+            for name in file.names:
+                file.tensor(segment, name)
+    return sizes
 
 
 def frames_of(data: bytes) -> list[np.ndarray]:

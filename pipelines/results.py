@@ -31,6 +31,8 @@ class Records:
             raise ValueError(f"{self.jsonl}: its records are of other pictures or labels ({old.pictures} pictures, "
                              f"content {old.content or 'unknown'}) than asked for ({pictures} pictures, "
                              f"content {content}); choose another -o")  # fmt: skip
+        if self.all:
+            self._follow({record.codec for record in self.all})  # a run may have been killed before it came to that
 
     def settings(self) -> set[str]:
         """The hashes of the points that are done."""
@@ -47,8 +49,12 @@ class Records:
         else:
             self.all = [*kept[:place], *new, *kept[place:]]
             write_text(self.jsonl, "".join(to_json(record) + "\n" for record in self.all))
+        self._follow({record.codec for record in new})
+
+    def _follow(self, codecs: set[str]) -> None:
+        """What is made of the records: the table of all, and the curves of these codecs."""
         write_text(self.csv, csv_text(self.all))
-        for name in {record.codec for record in new} - {CEILING}:
+        for name in codecs - {CEILING}:
             of = [record for record in self.all if record.codec == name]
             path = self.folder / "results" / f"{name.replace('/', '-')}.json"
             write_text(path, json.dumps(compressai(name, of), indent=2) + "\n")
