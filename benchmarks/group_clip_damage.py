@@ -10,19 +10,16 @@ end the run.
 
 from __future__ import annotations
 
-import argparse
 import collections
-import os
 import sys
 import time
 from collections.abc import Sequence
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.group_damage import KEY, KINDS, SLOW_S, Counts, damaged
+from benchmarks.group_damage import KEY, KINDS, SLOW_S, Counts, command, damaged
 from icm.bitstream import StreamError, read
 from icm.groups import GroupMask, from_labels
 
@@ -96,27 +93,5 @@ def run(codec: Any, pictures: Sequence[np.ndarray], files: int, seed: int) -> Co
     return counts
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    shared = Path(os.environ.get("VCM_SHARED", "../shared"))
-    parser.add_argument("pictures", nargs="?", type=Path, default=shared / "data/coco128/images/val")
-    parser.add_argument("--weights", required=True, help="of `groups`")
-    parser.add_argument("--files", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-
-    from icm.codecs.groups.codec import GroupsCodec
-    from pipelines.media import list_pictures, read_picture
-
-    codec = GroupsCodec("groups", 20, weights=arguments.weights)
-    pictures = [read_picture(path)[:96, :128] for path in list_pictures(arguments.pictures)[:8]]
-    counts = run(codec, pictures, arguments.files, arguments.seed)
-    for (kind, found), count in sorted(counts.items()):
-        print(f"{kind:<16} {count:>5}  {found}")
-    wrong = sum(count for (_, found), count in counts.items() if "WRONG" in found or "SLOW" in found)
-    print(f"{arguments.files} damaged files, the process alive at the end: {wrong} silently wrong or slow")
-    return 1 if wrong else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command(__doc__, run, 8))

@@ -15,7 +15,7 @@ import collections
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +108,9 @@ def run(codec: Any, pictures: Sequence[np.ndarray], files: int, seed: int) -> Co
     return counts
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def command(about: str | None, run: Callable[[Any, Sequence[np.ndarray], int, int], Counts], count: int) -> int:
+    """Damage files that are made of so many pictures, print what came of it; exit code 1 where something went wrong."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     shared = Path(os.environ.get("VCM_SHARED", "../shared"))
     parser.add_argument("pictures", nargs="?", type=Path, default=shared / "data/coco128/images/val")
     parser.add_argument("--weights", required=True, help="of `groups`")
@@ -121,14 +122,14 @@ def main() -> int:
     from pipelines.media import list_pictures, read_picture
 
     codec = GroupsCodec("groups", 20, weights=arguments.weights)
-    pictures = [read_picture(path)[:96, :128] for path in list_pictures(arguments.pictures)[:16]]
+    pictures = [read_picture(path)[:96, :128] for path in list_pictures(arguments.pictures)[:count]]
     counts = run(codec, pictures, arguments.files, arguments.seed)
-    for (kind, outcome), count in sorted(counts.items()):
-        print(f"{kind:<16} {count:>5}  {outcome}")
-    wrong = sum(count for (_, outcome), count in counts.items() if "WRONG" in outcome or "SLOW" in outcome)
+    for (kind, outcome), found in sorted(counts.items()):
+        print(f"{kind:<16} {found:>5}  {outcome}")
+    wrong = sum(found for (_, outcome), found in counts.items() if "WRONG" in outcome or "SLOW" in outcome)
     print(f"{arguments.files} damaged files, the process alive at the end: {wrong} silently wrong or slow")
     return 1 if wrong else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command(__doc__, run, 16))
