@@ -53,11 +53,17 @@ class Records:
 
     def _follow(self, codecs: set[str]) -> None:
         """What is made of the records: the table of all, and the curves of these codecs."""
-        write_text(self.csv, csv_text(self.all))
+        _keep(self.csv, csv_text(self.all))
         for name in codecs - {CEILING}:
             of = [record for record in self.all if record.codec == name]
             path = self.folder / "results" / f"{name.replace('/', '-')}.json"
-            write_text(path, json.dumps(compressai(name, of), indent=2) + "\n")
+            _keep(path, json.dumps(compressai(name, of), indent=2) + "\n")
+
+
+def _keep(path: Path, text: str) -> None:
+    """Write what is not there already: a run that has nothing to do changes no file."""
+    if not path.exists() or path.read_bytes() != text.encode("utf-8"):
+        write_text(path, text)
 
 
 def _key(record: Record) -> tuple[Any, ...]:
