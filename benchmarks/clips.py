@@ -155,6 +155,7 @@ def draw(rows: list[dict[str, Any]], path: Path, rate: Fraction, kinds: dict[str
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib import ticker
 
     from eval.plots import style
 
@@ -170,8 +171,10 @@ def draw(rows: list[dict[str, Any]], path: Path, rate: Fraction, kinds: dict[str
                 one.plot(*zip(*points, strict=True), color=colour, marker=mark, label=kinds[name])
     for one, what in zip(axes, ("PSNR, dB", "person AP50 (FastestDet, pseudo-labels)"), strict=True):
         one.set(xlabel="kbit/s, bytes on disk", ylabel=what, xscale="log")
+        one.xaxis.set_major_formatter(ticker.LogFormatter())  # 30, not 3·10¹
+        one.xaxis.set_minor_formatter(ticker.LogFormatter(minor_thresholds=(1, 0.4)))
         one.grid(alpha=0.3)
-    axes[0].legend(frameon=False)
+    max(axes, key=lambda one: len(one.lines)).legend(frameon=False)  # not every kind has a PSNR
     figure.savefig(path, dpi=130)
 
 
