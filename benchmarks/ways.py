@@ -32,6 +32,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -140,12 +141,16 @@ class Judge:
         return {"ap50": float(ap50), "ap50_kept_percent": float(kept), "agreement_ap50": float(agreement)}
 
 
-def measure(way: str, seed: int, weights: Path, out: Path, pictures: Path, judge: Judge, quality: float) -> Row:
+def measure(
+    way: str, seed: int, weights: Path, out: Path, pictures: Path, judge: Judge, quality: float, lock: threading.Lock
+) -> Row:
     """Code the pictures at one quality, in processes of their own, and judge what comes back."""
     place, spec = out / "points" / f"{way}-{seed}", f"sa-icm-s:{quality + SHIFT.get(way, 0):g}"
     shutil.rmtree(place / "streams" / spec, ignore_errors=True)  # of a run that was ended there
     rate = point(spec, pictures, place, {"sa-icm-s": str(weights)}, ROI.get(way, ()))
-    row = {"way": way, "seed": seed, "quality": quality, "rate_bpp": rate, **judge(place / "decoded" / spec)}
+    with lock:  # pycocotools prints, and its output is caught for the whole process
+        judged = judge(place / "decoded" / spec)
+    row = {"way": way, "seed": seed, "quality": quality, "rate_bpp": rate, **judged}
     shutil.rmtree(place / "decoded" / spec)  # the files decode to it again at any time
     return row
 
@@ -278,7 +283,7 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--qualities", type=float, nargs="+", default=[10, 30, 50])
     parser.add_argument("--pictures", type=int, help="measure on the first so many only (default: all of val)")
-    parser.add_argument("--jobs", type=int, default=1, help="trainings side by side, one thread each")
+    parser.add_argument("--jobs", type=int, default=1, help="ways side by side, one thread each")
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="of pipelines/configs/ways.yaml")
     arguments = parser.parse_args()
     arguments.shared = Path(os.environ.get("VCM_SHARED", "../shared")).resolve()
@@ -287,19 +292,27 @@ def main() -> None:
     same_settings(out, {key: getattr(arguments, key) for key in ("start", "steps", "pictures", "set")})
     pictures = chosen_pictures(arguments.shared, out, arguments.pictures)
     draw_edges(arguments.shared, out / "edges")
-    runs = [(way, seed) for seed in arguments.seeds for way in arguments.ways]  # a whole seed first
-    with ThreadPoolExecutor(arguments.jobs) as pool:
-        trained = [pool.submit(train, way, seed, out, arguments) for way, seed in runs]
-        weights = dict(zip(runs, (one.result() for one in trained), strict=True))
     table = out / "table.jsonl"
     rows: list[Row] = [json.loads(line) for line in table.read_text().splitlines()] if table.exists() else []
-    judge = Judge(arguments.shared, pictures)
+    judge, lock = Judge(arguments.shared, pictures), threading.Lock()
     print(f"uncompressed AP50 {judge.uncompressed:.1f}; {len(judge.own.dataset['annotations'])} boxes of its own")
-    for (way, seed), path in weights.items():
+
+    def run(way: str, seed: int) -> None:
+        weights = train(way, seed, out, arguments)
         for quality in arguments.qualities:
-            if not any((row["way"], row["seed"], row["quality"]) == (way, seed, quality) for row in rows):
-                rows.append(measure(way, seed, path, out, pictures, judge, quality))
+            with lock:
+                there = any((row["way"], row["seed"], row["quality"]) == (way, seed, quality) for row in rows)
+            if there:
+                continue
+            row = measure(way, seed, weights, out, pictures, judge, quality, lock)
+            with lock:
+                rows.append(row)
+                rows.sort(key=lambda row: (WAYS.index(row["way"]), row["seed"], row["quality"]))
                 table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    with ThreadPoolExecutor(arguments.jobs) as pool:  # a whole seed first
+        for one in [pool.submit(run, way, seed) for seed in arguments.seeds for way in arguments.ways]:
+            one.result()
     rates = common_rates(rows)
     if not rates:
         print("no rate lies in every curve: measure further --qualities")

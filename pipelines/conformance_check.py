@@ -29,6 +29,7 @@ import numpy as np
 
 from icm import bitstream
 from icm.bitstream import Decoder, Header, Tables, read
+from icm.groups.clips import is_clip
 from pipelines.run.batch import one_line
 
 LIST = "frozen.json"
@@ -95,8 +96,8 @@ def look(path: Path, row: Row) -> Row:
             header = stream.header
         codec = _codec(header.model, str(_weights(path.parent, header)))
         digest = hashlib.sha256()
-        if header.kind == "groups":
-            frames = [_groups(codec, path, digest, key, row)]
+        if header.kind == "groups" or is_clip(header):
+            frames = _groups(codec, path, digest, key, row)
         else:
             _symbols(codec, path, digest)
             frames = [codec.decode(path)] if header.kind == "picture" else [f for f, _ in codec.decode_clip(path)]
@@ -152,8 +153,8 @@ def _tensors(path: Path) -> Iterator[np.ndarray]:
                     yield part.astype(part.dtype.newbyteorder("<"))
 
 
-def _groups(codec: Any, path: Path, digest: Any, key: Path | None, row: Row) -> np.ndarray:
-    """The picture, and y_hat as it reaches the synthesis of each part."""
+def _groups(codec: Any, path: Path, digest: Any, key: Path | None, row: Row) -> list[np.ndarray]:
+    """The frames, or the picture, and y_hat as it reaches the synthesis of each part."""
     from icm.groups.lock import read_key
 
     def hear(module: Any, arguments: tuple[Any, ...]) -> None:
@@ -162,8 +163,10 @@ def _groups(codec: Any, path: Path, digest: Any, key: Path | None, row: Row) -> 
     hook = codec.coder.model.g_s.register_forward_pre_hook(hear)
     try:
         keys = (read_key(key),) if key else ()
-        picture: np.ndarray = codec.decode(path, row.get("groups"), row.get("fill", "grey"), keys)
-        return picture
+        told = {"groups": row.get("groups"), "fill": row.get("fill", "grey"), "keys": keys}
+        with read(path) as stream:
+            clip = stream.header.kind == "clip"
+        return [frame for frame, _ in codec.decode_clip(path, **told)] if clip else [codec.decode(path, **told)]
     finally:
         hook.remove()
 

@@ -81,6 +81,39 @@ def locked(names: list[str]) -> bytes:
     return groups(locks=[(names, bytes(range(32)))])
 
 
+WALK = ((1, 0), (1, 0), (1, 1), (1, 2), None, (2, 3))
+"""Where the top left cell of a person of 2×2 cells is in each frame; None: nobody is."""
+
+
+def walk(locks: list[str] | None = None, refresh: int = 512) -> bytes:
+    """A person before a background that stands still but for a corner, at uneven times, in 1 frame of 6 nobody."""
+    still, moving = picture(70, 90, 77), picture(70, 90, 78)
+
+    def mask(number: int, _: np.ndarray) -> GroupMask:
+        ids = np.zeros((5, 6), np.uint8)
+        if (at := WALK[number]) is None:
+            return GroupMask(ids, ("background",), 70, 90)
+        ids[at[0] : at[0] + 2, at[1] : at[1] + 2] = 1
+        return GroupMask(ids, ("background", "person"), 70, 90)
+
+    frames = []
+    for number, tick in enumerate((0, 2, 3, 7, 8, 9)):
+        shown = np.where(mask(number, still).pixels()[..., None] > 0, moving, still)
+        if number >= 3:
+            shown[64:, 64:] = 255 - still[64:, 64:]
+        frames.append((shown, tick))
+    codec = GroupsCodec("groups", 30, weights=GROUPS, refresh=refresh)
+    return codec.encode_clip(
+        frames, Fraction(1, 30), masks=mask, qualities={"background": 60},
+        locks=[(locks, bytes(range(32)))] if locks else (),
+    )  # fmt: skip
+
+
+def cut_walk(words: list[str]) -> bytes:
+    with read(walk()) as stream:
+        return extract(stream, words)
+
+
 # --- codecs whose prior is in floats ---------------------------------------------------------------------------------
 def segpic(height: int, width: int, scale: int = 0) -> bytes:
     """scale: of the label map that is told; 0: the grid."""
@@ -113,6 +146,8 @@ EXTRAS: dict[str, dict[str, Any]] = {
     "groups-locked.vcm": {"key": KEY.name},
     "groups-base.vcm": {"groups": ["person"], "fill": "background"},
     "groups-cut-base.vcm": {"fill": "background"},
+    "groups-clip-locked.vcm": {"key": KEY.name, "fill": "background"},
+    "groups-clip-background.vcm": {"groups": ["background"]},
     "escapes.vcm": {"pixels": None},
     "escapes-far.vcm": {"pixels": None},
 }
@@ -127,6 +162,12 @@ MAKERS: dict[str, Callable[[], bytes]] = {
     "groups-cut-base.vcm": lambda: cut(["car"], 20),
     "groups-locked.vcm": lambda: locked(["person"]),
     "groups-shut.vcm": lambda: locked(["car", "background"]),
+    "groups-clip.vcm": walk,
+    "groups-clip-chapters.vcm": lambda: walk(refresh=2),
+    "groups-clip-background.vcm": walk,
+    "groups-clip-cut.vcm": lambda: cut_walk(["person"]),
+    "groups-clip-locked.vcm": lambda: walk(["person"]),
+    "groups-clip-shut.vcm": lambda: walk(["background"]),
     "segpic-1x1.vcm": lambda: segpic(1, 1),
     "segpic-grid.vcm": lambda: segpic(70, 131),
     "segpic-labels.vcm": lambda: segpic(96, 70, 4),
