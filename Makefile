@@ -4,7 +4,7 @@
 #   make lint    ruff and mypy
 #   make fuzz    damaged inputs with new seeds, ARGS="--minutes 60"; what fails is kept in runs/fuzz
 #   make coverage  lines of parser and coder that their tests reach, file by file; 95 % at least
-#   make bench   speed and rate against peers, side by side (not part of the tests)
+#   make bench   speed and memory against peers, side by side, in 15 minutes: runs/bench (not part of the tests)
 #   make audit   known weaknesses of what is installed, from the database of advisories (needs the network)
 #   make lock    requirements.lock anew, after a change of constraints.txt or pyproject.toml (needs the network)
 SHELL := /bin/bash
@@ -58,7 +58,7 @@ coverage: $(STAMP)
 	$(RUN) -m coverage report
 
 bench: $(STAMP)
-	$(RUN) -m benchmarks $(ARGS)
+	$(RUN) -W ignore -m benchmarks.suite -o runs/bench $(ARGS)
 
 audit:
 	@$(PYTHON) -m venv $(TOOLS)

@@ -25,18 +25,17 @@ CODECS = ("sa-icm-s:25", "jpeg:30", "webp:30", "x265:37", "svtav1:50")
 
 
 class CompressAI:
-    """CompressAI's mbt2018-mean behind the interface of our codecs; strings with their shape stand for a file."""
+    """A network of CompressAI's behind the interface of our codecs; strings with their shape stand for a file."""
 
-    name = "compressai mbt2018-mean:4"
-
-    def __init__(self) -> None:
+    def __init__(self, model: str = "mbt2018_mean") -> None:
         import torch
-        from compressai.zoo import mbt2018_mean
+        from compressai import zoo
 
-        cache = Path(torch.hub.get_dir()) / "checkpoints"
-        self.trained = any(cache.glob("mbt2018-mean-4-*.pth.tar"))  # nothing is fetched here
+        published = model.replace("_", "-")
+        cache, self.name = Path(torch.hub.get_dir()) / "checkpoints", f"compressai {published}:4"
+        self.trained = any(cache.glob(f"{published}-4-*.pth.tar"))  # nothing is fetched here
         torch.manual_seed(0)
-        self.net: Any = mbt2018_mean(4, pretrained=self.trained).eval()
+        self.net: Any = getattr(zoo, model)(4, pretrained=self.trained).eval()
         self.net.update(force=True)
 
     def encode(self, picture: np.ndarray) -> Any:

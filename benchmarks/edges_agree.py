@@ -20,7 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.edges_killed import ROOT, RUN, content
+from benchmarks.edges_killed import ROOT, RUN
+from benchmarks.kill_stages import files as content
 
 TINY = ["points_per_side=6", "stability_score_thresh=0.3", "stability_score_offset=0.3", "box_nms_thresh=0.9"]
 

@@ -18,10 +18,23 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.clips import Bench, draw
-from benchmarks.networks_killed import shrunk
 
 SIZE = 384, 216
 KINDS = {"x265": "x265 medium", "nerv": "our network, NeRV's loss", "sa-nerv": "our network, SA-NeRV's loss"}
+
+
+def shrunk(source: Path, count: int, size: tuple[int, int], path: Path) -> Path:
+    """The first frames, shrunk to (width, height), without further loss."""
+    import cv2
+
+    from pipelines.clips import probe_clip, read_clip
+    from pipelines.clips_out import writing
+
+    rate = probe_clip(source).rate
+    with writing(path, rate) as writer:
+        for i, (frame, _) in zip(range(count), read_clip(source), strict=False):
+            writer.add(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), i / rate, i)
+    return path
 
 
 def vcm(*words: object) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import time
 
 import numpy as np
+import pytest
 
+import benchmarks
 from benchmarks.__main__ import measure, texture
 
 
@@ -33,3 +37,12 @@ def test_the_texture_is_no_flat_field() -> None:
     assert picture.shape == (512, 768, 3)
     assert picture.std() > 15
     assert np.array_equal(picture, texture())
+
+
+MODULES = [info.name for info in pkgutil.walk_packages(benchmarks.__path__, "benchmarks.")]
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])
+def test_every_benchmark_can_be_loaded(name: str) -> None:
+    """None is run here, so nothing else would tell that what it takes from another file has moved."""
+    importlib.import_module(name)
