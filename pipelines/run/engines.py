@@ -1,4 +1,4 @@
-"""Where units of work run: here with reading ahead, in processes of this machine, or in actors of a Ray cluster.
+"""Where units of work run: here with reading ahead, in processes of this machine, or in actors of Ray Data.
 
 Every engine gives the results in the order of the units, keeps a bounded number of them in hand, and calls the same
 function, so what is written does not depend on the engine.
@@ -8,8 +8,11 @@ function, so what is written does not depend on the engine.
 
 from __future__ import annotations
 
+import logging
 import os
+import pickle
 import signal
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -22,6 +25,8 @@ R = TypeVar("R")
 ENGINES = ("local", "ray")
 WAITING = 4
 """Units in hand for each worker, at most."""
+BLOCKS = 10_000
+"""Of units for Ray at most: what is in one is answered together."""
 DIED = "a worker died, perhaps for want of memory; run again with fewer --workers"
 
 
@@ -56,8 +61,10 @@ def need_ray() -> Any:
     """The ray module; ImportError with the command that installs it."""
     try:
         import ray
+        import ray.data
     except ImportError:
-        raise ImportError("--engine ray needs Ray: pip install 'ray[default]' (the extra `cluster`)") from None
+        install = "pip install 'ray[data]<2.64' 'pyarrow<26' (the extra `cluster`)"
+        raise ImportError(f"--engine ray needs Ray: {install}") from None
     return ray
 
 
@@ -105,23 +112,37 @@ def _call(unit: Any) -> Any:
 
 
 class _Actor:
-    """What lives in a Ray worker."""
+    """What lives in a worker of Ray: a batch of one unit → one row, the answer or what was raised."""
 
     def __init__(self, make: Callable[[], Callable[[Any], Any]], folder: str) -> None:
         os.chdir(folder)  # relative paths mean here what they mean to the caller
-        self.function = make()
+        self.made: Callable[[Any], Any] | Exception
+        try:
+            self.made = make()
+        except Exception as error:  # it is the caller's, and building again would not help
+            self.made = error
 
-    def call(self, unit: Any) -> Any:
-        return self.function(unit)
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        answers: list[bytes] = []
+        for unit in batch["unit"]:
+            try:
+                if isinstance(self.made, Exception):
+                    raise self.made
+                answers.append(pickle.dumps((self.made(pickle.loads(unit)), None)))
+            except Exception as error:
+                answers.append(pickle.dumps((None, error)))
+        return {"answer": answers}
 
 
 def _ray(units: Iterable[U], make: Callable[[], Callable[[U], R]], workers: int) -> Iterator[R]:
-    """A pool of actors on the cluster of RAY_ADDRESS, or on a Ray of this machine that ends with the run.
+    """A pool of actors of Ray Data on the cluster of RAY_ADDRESS, or on a Ray of this machine that ends with the run.
 
-    Every node must see the same files, under the same paths.
+    Every node must see the same files, under the same paths. How many units are in hand is Ray Data's to bound.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # its future default, else it warns
-    ray = need_ray()
+    ray, rows = need_ray(), [{"unit": pickle.dumps(unit)} for unit in units]
+    if not rows:
+        return
     started = not ray.is_initialized()
     if started:
         root = str(Path(__file__).resolve().parents[2])  # workers must find this package where it is not installed
@@ -133,26 +154,29 @@ def _ray(units: Iterable[U], make: Callable[[], Callable[[U], R]], workers: int)
         except Exception as error:  # Ray raises the bare class when its own processes do not answer in 30 s
             raise WorkerDied(f"Ray did not start ({' '.join(str(error).split())}); try --engine local") from None
     try:
-        gpus = ray.cluster_resources().get("GPU", 0.0)
-        actor = ray.remote(num_cpus=1, num_gpus=min(1.0, gpus / workers))(_Actor)
-        actors = [actor.remote(make, os.getcwd()) for _ in range(workers)]
-        waiting: deque[Any] = deque()
-        for i, unit in enumerate(units):
-            waiting.append(actors[i % workers].call.remote(unit))
-            if len(waiting) >= WAITING * workers:
-                yield _answer(ray, waiting.popleft())
-        while waiting:
-            yield _answer(ray, waiting.popleft())
+        data = _dataset(ray, rows, make, workers)
+        for row in data.iter_rows():
+            answer, raised = pickle.loads(row["answer"])
+            if raised is not None:
+                raise raised
+            yield answer
+    except ray.exceptions.RayError:
+        raise WorkerDied(DIED) from None
     finally:
         if started:
             ray.shutdown()
 
 
-def _answer(ray: Any, reference: Any) -> Any:
-    try:
-        return ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
-        raise error.cause from None
-    except ray.exceptions.RayActorError as error:
-        cause = getattr(error, "cause", None)  # the function could not be built
-        raise cause if isinstance(cause, Exception) else WorkerDied(DIED) from None
+def _dataset(ray: Any, rows: list[dict[str, bytes]], make: Callable[[], Any], workers: int) -> Any:
+    """Answers in the order of `rows`, by a pool of so many actors, none of which is started again when it dies."""
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # of what goes on the caller tells
+    gpus = ray.cluster_resources().get("GPU", 0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ray's of its own settings, and of how restarts are named from 2.64 on
+        context = ray.data.DataContext.get_current()
+        context.execution_options.preserve_order = True
+        context.enable_progress_bars = context.print_on_execution_start = False
+        return ray.data.from_items(rows, override_num_blocks=min(len(rows), BLOCKS)).map_batches(
+            _Actor, fn_constructor_args=(make, os.getcwd()), compute=ray.data.ActorPoolStrategy(size=workers),
+            batch_size=1, num_cpus=1, num_gpus=min(1.0, gpus / workers), max_restarts=0, max_task_retries=0,
+        )  # fmt: skip
