@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import functools
 import os
 import re
 import resource
@@ -48,7 +49,7 @@ class Fault:
             self.change("fsync", os.readlink(f"/proc/self/fd/{descriptor}"), named=False)
             fsync(descriptor)
 
-        os.fsync = counted
+        os.fsync = counted  # type: ignore[assignment]
         sys.addaudithook(self.hook)
 
     def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -114,16 +115,18 @@ class Trials:
     def at_changes(self, kind: str, every: int = 1, first: int = 1) -> int:
         """Each change in turn; how many there are."""
         n = first
-        while self._trial(kind, f"{kind} at change {n}", lambda n=n: Fault(self.out, kind, n, self.note), self.note):
+        while True:
+            fault = functools.partial(Fault, self.out, kind, n, self.note)
+            if not self._trial(kind, f"{kind} at change {n}", fault, self.note):
+                return n - 1
             n += every
-        return n - 1
 
     def at_sizes(self, kind: str, sizes: int) -> None:
         """Sizes from one byte to just less than the largest file, from a state in the middle of a run."""
         self._half_way()
         for i in range(sizes):
             size = 1 + i * (self.largest - 2) // max(1, sizes - 1)
-            self._trial(kind, f"{kind} at {size} bytes", lambda size=size: limited(size, kind == "torn"), None)
+            self._trial(kind, f"{kind} at {size} bytes", functools.partial(limited, size, kind == "torn"), None)
 
     def _half_way(self) -> None:
         self._clear()

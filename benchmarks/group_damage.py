@@ -92,7 +92,7 @@ def partial(codec: Any, broken: bytes, right: np.ndarray) -> str:
 def run(codec: Any, pictures: Sequence[np.ndarray], files: int, seed: int) -> Counts:
     """Outcomes by kind of damage, whole and partial in one word."""
     rng = np.random.default_rng(seed)
-    masks = [mask_of(*picture.shape[:2], rng) for picture in pictures]  # type: ignore[misc]
+    masks = [mask_of(picture.shape[0], picture.shape[1], rng) for picture in pictures]
     coded = [codec.encode(picture, mask, locks=[(["person"], KEY)] if i % 2 else [], base=10 if i % 3 else None)
              for i, (picture, mask) in enumerate(zip(pictures, masks, strict=True))]  # fmt: skip
     right = [codec.decode(data, keys=[KEY] if i % 2 else []) for i, data in enumerate(coded)]

@@ -66,7 +66,7 @@ def measure(found: list[GroupMask]) -> dict[str, Any]:
     for mask in found:
         payload = coding.encode_mask(mask.ids, mask.count)
         started = time.process_time()
-        if not np.array_equal(coding.decode_mask(payload, *mask.ids.shape, mask.count), mask.ids):
+        if not np.array_equal(coding.decode_mask(payload, mask.ids.shape[0], mask.ids.shape[1], mask.count), mask.ids):
             raise SystemExit("a mask came back as another")
         seconds += time.process_time() - started
         ours, paper = ours + len(payload), paper + paper_bytes(mask, tables)

@@ -157,7 +157,7 @@ class Bench:
 
 def own_labels(table: dict[str, Any], results: list[dict[str, Any]]) -> dict[str, Any]:
     """The table with a model's poses as its labels."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for result in results:
         if result["score"] >= LEAST:
             points = np.array(result["keypoints"]).reshape(-1, 3)
@@ -208,7 +208,7 @@ def summary(bench: Bench, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         each = np.array(sorted(one for row in of for one in row["each"]), float).reshape(-1, 3)
         for i, part in enumerate(np.array_split(each, 4) if len(each) >= 4 else ()):
             size, pixels, _ = part.sum(0)
-            mean = float(np.mean([psnr_db(error, count) for _, count, error in part]))
+            mean = float(np.mean([psnr_db(error, count) or np.nan for _, count, error in part]))
             lines.append({"table": "a person", "kind": f"quarter {i + 1} by bytes", "quality": quality,
                           "groups": len(part), "bytes": float(size / len(part)), "bpp": float(8 * size / pixels),
                           "psnr_db": mean})  # fmt: skip
@@ -294,7 +294,7 @@ def main() -> int:
     else:
         labels = shared / "data/coco128/annotations"
         places = [shared / "data/coco128/images/val", labels / "instances_val.json", labels / "panoptic_val.json"]
-    bench = Bench(Pictures(*places, arguments.limit), arguments.weights, model)  # type: ignore[arg-type]
+    bench = Bench(Pictures(places[0], places[1], places[2], arguments.limit), arguments.weights, model)
     setting = {"weights": Release.load(arguments.weights).hash.hex()[:16], "model": name.rpartition("/")[2],
                "scenes": bool(arguments.scenes)}  # fmt: skip
     record = out / "rows.jsonl"

@@ -174,5 +174,5 @@ def run(words: list[str]) -> int:
     from pipelines.cli import main
     from tests.pipelines.tiny_model import TinyModel
 
-    eval.models.MODELS["tiny"] = TinyModel
+    eval.models.MODELS["tiny"] = TinyModel  # type: ignore[assignment]
     return main(words)

@@ -23,7 +23,7 @@ import numpy as np
 
 def detections(truth: Any, ids: list[int], seed: int, keep: float) -> list[dict[str, Any]]:
     """COCO result rows: labels found with probability `keep` and noise, and false alarms to about 40 a picture."""
-    rng, rows = np.random.default_rng(seed), []
+    rng, rows = np.random.default_rng(seed), list[tuple[Any, ...]]()
     categories = truth.getCatIds()
     for picture in ids:
         for label in truth.imgToAnns[picture]:
@@ -86,11 +86,11 @@ def main() -> None:
     folder = Path(os.environ.get("VCM_SHARED", "../shared")) / "data" / "coco128"
     dataset = DATASETS["coco"](folder / "images" / "val", folder / "annotations" / "instances_val.json")
     ids = [item.id for item in dataset.items]
-    rng, points = np.random.default_rng(0), {}
+    rng, points = np.random.default_rng(0), dict[Any, Any]()
     made = {(c, r): detections(dataset.truth, ids, c * 100 + r, 0.3 + 0.08 * r)
             for c in range(options.codecs) for r in range(options.rates)}  # fmt: skip
     best = made[0, options.rates - 1]
-    spent, _ = seconds(lambda: [reference(dataset.truth, best) for _ in range(3)])
+    spent, _ = seconds(lambda: [reference(dataset.truth, best) for _ in range(3)])  # type: ignore[func-returns-value]
     print(f"{len(ids)} pictures, {len(best)} detections, {len(dataset.truth.anns)} objects")
     print(f"pycocotools, one evaluation             {spent / 3:8.2f} s   x {options.resamples} resamples: "
           f"{spent / 3 * options.resamples:,.0f} s a point")  # fmt: skip

@@ -75,7 +75,8 @@ def generate(model: Any, picture: np.ndarray, options: Any, alpha: float) -> dic
     def theirs() -> tuple[np.ndarray, int]:
         masks = generator.generate(picture)
         scores = [mask["predicted_iou"] for mask in masks]
-        return label_map([mask["segmentation"] for mask in masks], scores, picture.shape[:2]), len(masks)
+        height, width = picture.shape[:2]
+        return label_map([mask["segmentation"] for mask in masks], scores, (height, width)), len(masks)
 
     (labels, masks), seconds = timed(theirs)
     return {"edges": edge_map(labels), "masks": masks, **seconds}
@@ -107,6 +108,7 @@ def turn(model: Any, picture: np.ndarray, file: Path, side: int, coarse: int, na
     from pipelines.run.atomic import write_bytes, write_text
 
     edges = file.with_suffix(".png")
+    row: dict[str, Any]
     row = json.loads(file.read_text()) if file.exists() else {"thresholds": quantiles(model, picture, coarse)}
     alpha, stability = row["thresholds"]["alpha"], row["thresholds"]["stability"]
     options = Options(points_per_side=side, stability_score_thresh=stability)

@@ -38,12 +38,12 @@ def setting(net: Any, threads: int = 0, onednn: bool = True, rows_first: bool = 
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(threads or before)
-        torch.backends.mkldnn.enabled = onednn
+        torch.backends.mkldnn.enabled = onednn  # type: ignore[assignment]
         net.to(memory_format=torch.contiguous_format if rows_first else torch.channels_last)
         yield
     finally:
         torch.set_num_threads(before)
-        torch.backends.mkldnn.enabled = True
+        torch.backends.mkldnn.enabled = True  # type: ignore[assignment]
         net.to(memory_format=torch.channels_last)
 
 

@@ -35,7 +35,7 @@ class Call(NamedTuple):
     """One call of Decoder.code in an undisturbed decode."""
 
     tables: Tables
-    index: np.ndarray
+    index: np.ndarray  # type: ignore[assignment]
     symbols: np.ndarray
 
 
@@ -43,7 +43,7 @@ class Call(NamedTuple):
 def decoding(code: Callable[[Decoder, Tables, Any], np.ndarray]) -> Iterator[None]:
     """Decoder.code replaced."""
     plain = Decoder.code
-    Decoder.code = code  # type: ignore[method-assign]
+    Decoder.code = code  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:

@@ -57,7 +57,7 @@ def measure(folder: Path, theirs: Path | None) -> dict[str, Any]:
     """A row a codec and length."""
     from pipelines.clips_out import writing
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         for count in (SHORT, LONG):
