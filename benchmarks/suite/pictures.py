@@ -49,7 +49,7 @@ def random_tcm(folder: Path) -> Any:
     net = icm.build("tcm").eval()
     with torch.no_grad():  # latents and scales as wide as trained ones, so that the coder has its work
         net.g_a[-1].weight.mul_(8)
-        for stack in net.cc_scale_transforms:
+        for stack in net.charm.cc_scale_transforms:
             stack[-1].weight.mul_(2)
             stack[-1].bias.add_(0.15)
     net.export(folder / "tcm.safetensors")
