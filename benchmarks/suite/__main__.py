@@ -47,8 +47,9 @@ def page(parts: list[Part], facts: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items()
                          if name in ("torch", "compressai", "av", "segment-anything"))  # fmt: skip
     head = ["# Performance", "",
-            "Written by `make bench` (`python -m benchmarks.suite`), all in one run. Seconds are of the wall clock "
-            "unless they say otherwise. Ratios above 1 are for us.", "",
+            "Written by `make bench` (`python -m benchmarks.suite`), part after part, nothing beside them; within a "
+            "part ours and the others take turns. Seconds are of the wall clock unless they say otherwise. Ratios "
+            "above 1 are for us, below 1 against us.", "",
             f"{facts['date_utc'][:10]}, {hardware['processor']}, {hardware['cores']} cores{gib}; {versions}; "
             f"commit {(facts['commit'] or 'unknown')[:9]}; {sum(part['seconds'] for part in parts) / 60:.1f} minutes.",
             ""]  # fmt: skip
