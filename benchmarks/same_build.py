@@ -48,15 +48,14 @@ def setting(net: Any, threads: int = 0, onednn: bool = True, rows_first: bool = 
 
 
 @contextmanager
-def recorded(found: list[tuple[np.ndarray, np.ndarray]]) -> Iterator[None]:
-    """What each slice's scales would have chosen alone, and what was agreed on."""
+def recorded(found: list[np.ndarray]) -> Iterator[None]:
+    """What each slice's scales choose alone."""
     from icm.codecs import charm
     from icm.codecs.guard import EDGES, agree
 
     def watched(coder: Any, scale: Any, bits: int, encoding: bool) -> np.ndarray:
-        index = agree(coder, scale, bits, encoding)
-        found.append((np.searchsorted(EDGES, scale.double().numpy()), index))
-        return index
+        found.append(np.searchsorted(EDGES, scale.double().numpy()))
+        return agree(coder, scale, bits, encoding)
 
     charm.agree = watched
     try:
@@ -86,19 +85,19 @@ def main() -> int:
         print(f"guard {guard:2d} bits: {size:,} bytes ({100 * (size / sizes[0] - 1):+.3f} %)")
     files = [(coder.encode_tile(picture, arguments.guard), *picture.shape[:2]) for picture in pictures]
     print(f"\n{len(files)} files with a guard of {arguments.guard} bits, read with other settings")
+    written: list[np.ndarray] = []
     for name, options in SETTINGS.items():
-        decoded, wrong, symbols = 0, 0, 0
-        with setting(coder.net, **options):
+        decoded, found = 0, list[np.ndarray]()
+        with setting(coder.net, **options), recorded(found):
             for payload, height, width in files:
-                found: list[tuple[np.ndarray, np.ndarray]] = []
-                with recorded(found):
-                    try:
-                        coder.decode_tile(payload, height, width, arguments.guard)
-                        decoded += 1
-                    except StreamError as error:
-                        print(f"  {error}")
-                wrong += sum(int((alone != agreed).sum()) for alone, agreed in found)
-                symbols += sum(agreed.size for _, agreed in found)
+                try:
+                    coder.decode_tile(payload, height, width, arguments.guard)
+                    decoded += 1
+                except StreamError as error:
+                    print(f"  {error}")
+        written = written or found
+        wrong = sum(int((a != b).sum()) for a, b in zip(written, found, strict=decoded == len(files)))
+        symbols = sum(index.size for index in found)
         print(f"{name:<22} {decoded} decode; without the guard {wrong} of {symbols:,} indices would be wrong")
     return 0
 
