@@ -27,16 +27,9 @@ CODECS = ("sa-icm-s:25", "jpeg:30", "webp:30", "x265:37", "svtav1:50")
 class CompressAI:
     """A network of CompressAI's behind the interface of our codecs; strings with their shape stand for a file."""
 
-    def __init__(self, model: str = "mbt2018_mean") -> None:
-        import torch
-        from compressai import zoo
-
-        published = model.replace("_", "-")
-        cache, self.name = Path(torch.hub.get_dir()) / "checkpoints", f"compressai {published}:4"
-        self.trained = any(cache.glob(f"{published}-4-*.pth.tar"))  # nothing is fetched here
-        torch.manual_seed(0)
-        self.net: Any = getattr(zoo, model)(4, pretrained=self.trained).eval()
-        self.net.update(force=True)
+    def __init__(self, net: Any, name: str, trained: bool = False) -> None:
+        self.net, self.trained = net, trained
+        self.name = name + ("" if trained else " (random weights)")
 
     def encode(self, picture: np.ndarray) -> Any:
         """{"strings", "shape"} of (H, W, 3) uint8, padded to multiples of 64."""
@@ -58,6 +51,19 @@ class CompressAI:
     def size(self, coded: Any) -> int | None:
         """Bytes of the strings; None where the weights are random."""
         return sum(len(string[0]) for string in coded["strings"]) if self.trained else None
+
+
+def of_the_zoo(model: str) -> CompressAI:
+    """A model of CompressAI's zoo, quality 4; random where its weights are not in torch's cache."""
+    import torch
+    from compressai import zoo
+
+    published, cache = model.replace("_", "-"), Path(torch.hub.get_dir()) / "checkpoints"
+    trained = any(cache.glob(f"{published}-4-*.pth.tar"))  # nothing is fetched here
+    torch.manual_seed(0)
+    net = getattr(zoo, model)(4, pretrained=trained).eval()
+    net.update(force=True)
+    return CompressAI(net, f"compressai {published}:4", trained)
 
 
 def texture(height: int = 512, width: int = 768) -> np.ndarray:
@@ -119,8 +125,8 @@ def main() -> int:
     torch.set_num_threads(arguments.threads)
     picture = read_picture(arguments.picture) if arguments.picture else texture()
     contestants = {spec: codecs.parse(spec, weights=arguments.weights) for spec in arguments.codec}
-    peer = CompressAI()
-    contestants[peer.name + ("" if peer.trained else " (random weights)")] = peer
+    peer = of_the_zoo("mbt2018_mean")
+    contestants[peer.name] = peer
     rows = measure(contestants, picture, arguments.repeats)
     print(f"{picture.shape[0]}x{picture.shape[1]}, {arguments.threads} threads, median of {arguments.repeats}")
     for row in rows:

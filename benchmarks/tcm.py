@@ -49,12 +49,17 @@ def authors(folder: Path, width: int, checkpoint: Path | None) -> Any:
         net.load_state_dict({k.replace("module.", ""): v for k, v in found.get("state_dict", found).items()})
     else:
         with torch.no_grad():
-            net.g_a[-1].weight.mul_(8)
-            for stack in net.cc_scale_transforms:
-                stack[-1].weight.mul_(2)
-                stack[-1].bias.add_(0.15)
+            vary(net.g_a, net.cc_scale_transforms)
     net.update(force=True)
     return net
+
+
+def vary(g_a: Any, scale_transforms: Any) -> None:
+    """Latents and scales of random weights as wide as trained ones', so that the coder has its work. Under no_grad."""
+    g_a[-1].weight.mul_(8)
+    for stack in scale_transforms:
+        stack[-1].weight.mul_(2)
+        stack[-1].bias.add_(0.15)
 
 
 def ours(theirs: Any) -> Any:

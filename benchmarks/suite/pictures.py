@@ -7,36 +7,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from benchmarks.__main__ import CODECS, CompressAI, texture
+from benchmarks import tcm
+from benchmarks.__main__ import CODECS, CompressAI, of_the_zoo, texture
 from benchmarks.__main__ import measure as take_turns
 
 REPEATS, SLOW_REPEATS = 5, 1
-
-
-class Published:
-    """LIC-TCM by its authors' code (SA-ICM's network), behind the interface of our codecs."""
-
-    def __init__(self, net: Any) -> None:
-        self.net = net
-
-    def encode(self, picture: np.ndarray) -> Any:
-        """{"strings", "shape"} of (H, W, 3) uint8 whose sides are multiples of 128."""
-        import torch
-
-        with torch.inference_mode():
-            return self.net.compress(torch.tensor(picture).permute(2, 0, 1)[None].float() / 255)
-
-    def decode(self, coded: Any) -> Any:
-        """(1, 3, H, W)."""
-        import torch
-
-        with torch.inference_mode():
-            return self.net.decompress(coded["strings"], coded["shape"])["x_hat"]
-
-    def size(self, coded: Any) -> None:
-        """Weights are random: bytes mean nothing."""
 
 
 def random_tcm(folder: Path) -> Any:
@@ -47,11 +22,8 @@ def random_tcm(folder: Path) -> Any:
 
     torch.manual_seed(0)
     net = icm.build("tcm").eval()
-    with torch.no_grad():  # latents and scales as wide as trained ones, so that the coder has its work
-        net.g_a[-1].weight.mul_(8)
-        for stack in net.charm.cc_scale_transforms:
-            stack[-1].weight.mul_(2)
-            stack[-1].bias.add_(0.15)
+    with torch.no_grad():
+        tcm.vary(net.g_a, net.charm.cc_scale_transforms)
     net.export(folder / "tcm.safetensors")
     return icm.CODECS["sa-icm"](weights=folder / "tcm.safetensors")
 
@@ -64,16 +36,17 @@ def measure(folder: Path, theirs: Path | None) -> dict[str, Any]:
 
     torch.set_num_threads(os.cpu_count() or 1)
     picture = texture()
+    slow: dict[str, Any] = {}
     fast: dict[str, Any] = {spec: codecs.parse(spec) for spec in CODECS}
-    fast["CompressAI mbt2018-mean"] = CompressAI()
+    for model, among in (("mbt2018_mean", fast), ("cheng2020_anchor", slow)):
+        peer = of_the_zoo(model)
+        among[peer.name] = peer
     rows = take_turns(fast, picture, REPEATS)
-    slow: dict[str, Any] = {"CompressAI cheng2020-anchor": CompressAI("cheng2020_anchor")}
     with tempfile.TemporaryDirectory() as scratch:
         slow["sa-icm (LIC-TCM, N = 128)"] = random_tcm(Path(scratch))
         if theirs is not None:
-            from benchmarks.tcm import authors
-
-            slow["LIC-TCM, its authors' code"] = Published(authors(theirs, 128, None))
+            peer = CompressAI(tcm.authors(theirs, 128, None), "LIC-TCM, its authors' code")
+            slow[peer.name] = peer
         rows += take_turns(slow, picture, SLOW_REPEATS)
     ours = rows[0]
     made = [{

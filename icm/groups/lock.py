@@ -16,7 +16,7 @@ from typing import Any
 from icm.bitstream import Header
 
 KEY_BYTES, NONCE_BYTES, TAG_BYTES = 32, 12, 16
-INSTALL = "locked groups need the package cryptography: pip install 'vcm[lock]' (or pip install cryptography)"
+INSTALL = "locked groups need the package cryptography: pip install cryptography"
 
 
 class WrongKey(ValueError):
