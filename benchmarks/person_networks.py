@@ -1,11 +1,12 @@
 """A static camera as networks: SA-NeRV, the same network with NeRV's loss, and x265, at x265's bytes.
 
-    python -m benchmarks.person_networks -o runs/person [CLIP] [--frames 300] [--quality 28 36] [--minutes 30]
+    python -m benchmarks.person_networks -o runs/person [CLIP] [--quality 28 36] [--minutes 30] [--jobs 2]
 
 The clip is shrunk to 384×216 first and kept without loss: that is the original of every figure. x265 is medium with its
-usual groups of pictures; a network gets as many bytes and so many minutes, all threads. Edge maps are those of
-`vcm edges CLIP`. Person AP50 as in `clips.py`: FastestDet on decoded frames against FastestDet on the original ones.
-Every row stays in the folder, and a fit that was ended goes on.
+usual groups of pictures; a network gets as many bytes and so many minutes of its share of the threads. Edge maps are
+those of `vcm edges CLIP`. Two more networks have the background sent once, one of them with what moves (as in
+`--groups-from motion`) in the place of edges. Person AP50 as in `clips.py`: FastestDet on decoded frames against
+FastestDet on the original ones. Every row stays in the folder, and a fit that was ended goes on.
 """
 
 from __future__ import annotations
@@ -14,13 +15,17 @@ import argparse
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from benchmarks.clips import Bench, draw
 
 SIZE = 384, 216
-KINDS = {"x265": "x265 medium", "nerv": "our network, NeRV's loss", "sa-nerv": "our network, SA-NeRV's loss"}
+KINDS = {"x265": "x265 medium", "nerv": "NeRV's loss", "sa-nerv": "SA-NeRV's loss",
+         "background": "SA-NeRV's, background once", "moving": "what moves for edges, background once"}  # fmt: skip
 
 
 def shrunk(source: Path, count: int, size: tuple[int, int], path: Path) -> Path:
@@ -35,6 +40,21 @@ def shrunk(source: Path, count: int, size: tuple[int, int], path: Path) -> Path:
         for i, (frame, _) in zip(range(count), read_clip(source), strict=False):
             writer.add(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), i / rate, i)
     return path
+
+
+def moving_masks(clip: Path, folder: Path) -> Path:
+    """A mask a frame of what moves, where edge maps would lie."""
+    from icm.groups.motion import Motion
+    from pipelines.clips import read_clip
+    from pipelines.edges_clip import name_of
+    from pipelines.media import write_picture
+
+    motion = Motion()
+    for i, (frame, _) in enumerate(read_clip(clip)):
+        labels, _ = motion(clip.name, frame)
+        mask = np.where(labels > 0, 255, 0).astype(np.uint8)
+        write_picture(folder / f"{name_of(i)}.png", np.repeat(mask[..., None], 3, 2))
+    return folder
 
 
 def vcm(*words: object) -> None:
@@ -78,6 +98,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=30, help="a fit")
     parser.add_argument("--segmenter", default="felzenszwalb", help="of the edge maps")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--jobs", type=int, default=1, help="fits side by side, which share the threads")
+    parser.add_argument("--kinds", nargs="+", choices=[*KINDS][1:], default=[*KINDS][1:])
     parser.add_argument("--detector", type=Path, default=shared / "weights/FastestDet.onnx")
     arguments = parser.parse_args()
     folder = arguments.output
@@ -87,17 +109,25 @@ def main() -> None:
         shrunk(arguments.clip, arguments.frames, SIZE, clip)
     edges = folder / "edges"
     vcm("edges", clip, "-o", edges, "--segmenter", arguments.segmenter)
+    moving = moving_masks(clip, folder / "moving")
     bench = Rows(clip, arguments.detector, folder, arguments.frames, 1)
-    rows = []
-    for quality in arguments.quality:
-        rows.append(bench.row("x265", ANCHORS["x265"](quality), quality))
-        most, minutes = rows[-1]["bytes"], arguments.minutes
-        for kind, more in (("nerv", ["--fit", "loss=nerv"]), ("sa-nerv", ["--edges", edges])):
-            path = fitted(clip, folder / f"{kind}-{quality:g}.vcm", most, minutes, arguments.threads, list(more))
-            rows.append(bench.of_file(kind, quality, path, minutes))
-        for row in rows[-3:]:
-            print(f"{KINDS[row['kind']]:<28} {row['bytes']:>9,} bytes  PSNR {row['psnr_db']:5.2f} dB  person AP50 "
-                  f"{row['ap50']:6.2f}  AP {row['ap']:6.2f}", flush=True)  # fmt: skip
+    options: dict[str, list[object]] = {
+        "nerv": ["--fit", "loss=nerv"],
+        "sa-nerv": ["--edges", edges],
+        "background": ["--edges", edges, "--background"],
+        "moving": ["--edges", moving, "--background"],
+    }
+    anchors = {quality: bench.row("x265", ANCHORS["x265"](quality), quality) for quality in arguments.quality}
+    minutes, threads = arguments.minutes, max(1, arguments.threads // arguments.jobs)
+    fits = [(quality, kind) for quality in anchors for kind in arguments.kinds]
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        files = list(pool.map(lambda fit: fitted(clip, folder / f"{fit[1]}-{fit[0]:g}.vcm", anchors[fit[0]]["bytes"],
+                                                 minutes, threads, options[fit[1]]), fits))  # fmt: skip
+    rows = [*anchors.values()]
+    rows += [bench.of_file(kind, quality, path, minutes) for (quality, kind), path in zip(fits, files, strict=True)]
+    for row in sorted(rows, key=lambda row: row["asked"]):
+        print(f"{KINDS[row['kind']]:<38} {row['bytes']:>9,} bytes  PSNR {row['psnr_db']:5.2f} dB  person AP50 "
+              f"{row['ap50']:6.2f}  AP {row['ap']:6.2f}", flush=True)  # fmt: skip
     draw(rows, folder / "plot.png", bench.rate, KINDS)
 
 

@@ -31,7 +31,7 @@ from pipelines.run.progress import progress as shown
 from pipelines.run.training_log import Log
 
 SKIPPED_LIMIT = 100
-FREE = {"checkpoint_minutes", "preview_steps", "log_steps", "device", "threads"}  # may change when a run is resumed
+FREE = {"checkpoint_minutes", "preview_steps", "log_steps", "device", "threads", "loaders"}  # may change on --resume
 
 
 class Task(Protocol):
@@ -67,7 +67,8 @@ class Task(Protocol):
 
 @dataclasses.dataclass
 class TrainerSettings:
-    """steps or minutes is needed. clip: largest gradient norm (0: none). ema: decay of averaged weights (0: none)."""
+    """steps or minutes is needed. clip: largest gradient norm (0: none). ema: decay of averaged weights (0: none).
+    loaders: batches that threads make ahead, each its own."""
 
     steps: int | None = None
     minutes: float | None = None
@@ -81,6 +82,7 @@ class TrainerSettings:
     log_steps: int = 50
     device: str = "auto"
     threads: int = 0
+    loaders: int = 2
 
 
 class Trainer:
@@ -178,16 +180,17 @@ class Trainer:
         return float(shared)
 
     def _batches(self) -> Iterator[Any]:
-        """Batches in order, the next two made by threads while this one is used."""
+        """Batches in order, the next few made by threads while this one is used."""
         if self.progress >= 1:
             return
-        with ThreadPoolExecutor(2) as pool:
+        ahead = max(1, self.settings.loaders)
+        with ThreadPoolExecutor(ahead) as pool:
             waiting: list[Future[Any]] = [
-                pool.submit(self.task.batch, self.step + i, self.rank, self.world) for i in range(2)
+                pool.submit(self.task.batch, self.step + i, self.rank, self.world) for i in range(ahead)
             ]
             while True:
                 batch = waiting.pop(0).result()
-                waiting.append(pool.submit(self.task.batch, self.step + 2, self.rank, self.world))
+                waiting.append(pool.submit(self.task.batch, self.step + ahead, self.rank, self.world))
                 yield to_device(batch, self.device)
 
     def _advance(self, batch: Any) -> dict[str, float]:

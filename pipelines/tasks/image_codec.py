@@ -5,7 +5,8 @@
 A network is given, beyond x, what the parameters of its `forward` name: `quality` (B,) from 1 to 100, `labels`
 (B, H, W) int64, `quality_map` (B, h, w) qualities of the latents. One that takes no quality has one lambda, `lmbda`.
 
-Phases: float prior ─(integers_at)─▶ prior in integers ─▶ end. The learning rate falls along a cosine to `final_rate`.
+Phases: float prior ─(integers_at)─▶ prior in integers ─▶ end. The learning rate falls along a cosine to `final_rate`,
+or by the factor `drop` at each of `drops`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from icm import losses
 from icm.quality_map import CELLS, STRIDE, Roi, from_importance, from_mask, saliency
 from pipelines.run.muon import Muon, is_matrix
 from pipelines.tasks.frozen_features import FrozenFeatures
-from pipelines.tasks.optimising import warm_cosine
+from pipelines.tasks.optimising import stepped, warm_cosine
 from pipelines.tasks.picture_data import MaskFrom, Pictures, Source
 
 MASKS: dict[str, MaskFrom] = {"edges": "masks", "blend": "masks", "objects": "masks", "regions": "labels"}
@@ -41,7 +42,7 @@ class Settings:
     weights: start from these. lmbda_lowest, lmbda_highest: at quality 1 and 100; lmbda: of a network without quality.
     balance: pictures weigh lambda**-balance, so that the high rates do not drown the low ones. normalise: weights
     average 1 over the data set (a lambda then buys the same rate). integers_at: progress at which the prior goes over
-    to integers. model: options of the network.
+    to integers. model: options of the network. schedule: how the learning rate falls, drops: at which progress.
 
     roi_from: what a map of qualities is made of, in training as at the encoder (masks: edge or object masks);
     roi_step: the largest difference of quality. features: the frozen model, features_weights: its file (None: its own);
@@ -71,7 +72,10 @@ class Settings:
     optimizer: Literal["adam", "muon"] = "adam"
     aux_learning_rate: float = 1e-2
     warmup: float = 0.01
+    schedule: Literal["cosine", "drops"] = "cosine"
     final_rate: float = 0.01
+    drops: tuple[float, ...] = (0.9, 0.96)
+    drop: float = 0.1
     integers_at: float = 0.7
     model: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -131,7 +135,10 @@ class ImageCodecTask:
         return {**optimizers, "main-muon": Muon(matrices, rate)} if matrices else optimizers
 
     def schedule(self, progress: float) -> float:
-        return warm_cosine(progress, self.settings.warmup, self.settings.final_rate, first=1e-3)
+        s = self.settings
+        if s.schedule == "drops":
+            return stepped(progress, s.warmup, s.drops, s.drop, first=1e-3)
+        return warm_cosine(progress, s.warmup, s.final_rate, first=1e-3)
 
     def at(self, model: Any, progress: float) -> None:
         if progress >= self.settings.integers_at and hasattr(model, "use_integers"):

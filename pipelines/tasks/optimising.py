@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -16,6 +17,14 @@ def warm_cosine(progress: float, warmup: float, final_rate: float, first: float 
         return max(progress / warmup, first)
     cosine = (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup))) / 2
     return final_rate + (1 - final_rate) * cosine
+
+
+def stepped(progress: float, warmup: float, drops: Sequence[float], factor: float, first: float = 1e-2) -> float:
+    """Factor on the learning rate at progress 0 … 1: a line from `first` to 1 at `warmup`, then `factor` times less at
+    each of `drops`."""
+    if progress < warmup:
+        return max(progress / warmup, first)
+    return float(factor ** sum(progress >= drop for drop in drops))
 
 
 def adamw(model: nn.Module, learning_rate: float, weight_decay: float) -> Optimizer:

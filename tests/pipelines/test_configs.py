@@ -9,7 +9,7 @@ import yaml
 
 from pipelines.train import load_config
 
-CONFIGS = sorted((Path(__file__).resolve().parents[2] / "pipelines" / "configs").glob("*.yaml"))
+CONFIGS = sorted((Path(__file__).resolve().parents[2] / "pipelines" / "configs").rglob("*.yaml"))
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,7 @@ def test_there_are_configs() -> None:
     assert {"sa-icm-s", "lic-s"} <= {path.stem for path in CONFIGS}
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_every_config_loads(path: Path) -> None:
     written = yaml.safe_load(path.read_text(encoding="utf-8"))
     module, settings, trainer = load_config(path, [])
@@ -36,7 +36,7 @@ def test_every_config_loads(path: Path) -> None:
     assert path.read_text(encoding="utf-8").startswith("# "), "the first line says what it is for"
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_an_unknown_key_in_the_file_is_an_error(path: Path, tmp_path: Path) -> None:
     written = yaml.safe_load(path.read_text(encoding="utf-8"))
     for change in ({"extra": 1}, {"trainer": {"stepz": 1}}, {"settings": {**written["settings"], "extra": 1}}):

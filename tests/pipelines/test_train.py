@@ -191,6 +191,12 @@ def test_dry_run_writes_nothing(config: list[str], tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_how_many_batches_are_made_ahead_changes_nothing(config: list[str], tmp_path: Path) -> None:
+    for loaders in (1, 5):
+        assert train(config, tmp_path / f"{loaders}", 4, f"trainer.loaders={loaders}") == 0
+    assert (tmp_path / "1" / "model.safetensors").read_bytes() == (tmp_path / "5" / "model.safetensors").read_bytes()
+
+
 def test_batches_are_a_function_of_their_number(data: Path) -> None:
     source = Source(data / "pictures", data / "masks")
     pictures = Pictures([source], crop=48, mask_from="masks")
