@@ -16,6 +16,7 @@ B: frames, R: output channels, n = C·k·k: inputs of one output, P: places.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -110,10 +111,15 @@ def round_layer(weight: np.ndarray, gram: np.ndarray, seen: np.ndarray, noise: f
     """weight (R, C, k, k) → steps and symbols such that each weight adds about `noise` (mean square of the picture).
 
     gram H (n, n), seen S (R, R). A weight whose remainder is small gets a large step, up to where it carries nothing;
-    a prior on the weights (their own variance) keeps the others from making good more than is worth it.
+    a prior on the weights (their own variance) keeps the others from making good more than is worth it, in columns and
+    in rows: where an activation is off, S calls its row free, and holds only near the weights as they are.
     """
     matrix = weight.reshape(len(weight), -1).astype(np.float64)
-    down, remains = _feedback(seen + 1e-6 * np.trace(seen) / len(seen) * np.eye(len(seen)))
+    own = max(float(np.mean(np.square(matrix))), 1e-300)
+    least, strength = 1e-6 * np.trace(seen) / len(seen), max(np.trace(gram) / len(gram), 1e-30)
+    _, remains = _feedback(gram + 1e-6 * strength * np.eye(len(gram)))
+    prior = max(least, noise / (own * math.exp(float(np.mean(np.log(remains))))))
+    down, remains = _feedback(seen + prior * np.eye(len(seen)))
     rows = np.rint(-4 * np.log2(remains)).astype(np.int64)  # steps ∝ remains^(−1/2), in eighths of an octave
     variance = max(float(np.mean(np.square(matrix / step_of(rows)[:, None]))), 1e-300)
     across, remains = _feedback(gram + noise / variance * np.eye(len(gram)))
