@@ -21,6 +21,7 @@ import numpy as np
 if TYPE_CHECKING:
     from nerv.models.architecture import Architecture
 
+BACKGROUND = "background.vcm"
 MEDIAN_FRAMES = 64  # of the clip, about, that make its background
 BITS = 4.2  # a number, about, where a size in bytes has to tell how many numbers
 
@@ -136,11 +137,17 @@ def encode(source: str, out: Path, request: Request) -> dict[str, Any]:
             raise ValueError(f"{work}: holds a fit already; add --resume to go on with it, or remove it")
         if told.exists() and json.loads(told.read_text()) != asked:
             raise ValueError(f"{work}: is of another clip or other settings; remove it, or choose another -o")
+        fresh = not told.exists()
         write_text(told, json.dumps(asked, indent=1) + "\n")
-        found, frames = plan(source, request.longest) if not is_live(source) else live_plan(source, request)
-        if request.background is not None:
-            found = dataclasses.replace(found, background=background(source, found, request.background, work))
-        architecture, most = sized(found, request)
+        try:
+            found, frames = plan(source, request.longest) if not is_live(source) else live_plan(source, request)
+            if request.background is not None:
+                found = dataclasses.replace(found, background=background(source, found, request.background, work))
+            architecture, most = sized(found, request)
+        except (ValueError, OSError):
+            for path in (told, work / BACKGROUND) if fresh else ():  # the corrected command must find no fit here
+                path.unlink(missing_ok=True)
+            raise
         done: list[Path] = []
         for segment in segments(frames, found.longest):
             file = work / f"{segment.number:04d}" / "segment.vcm"
@@ -183,7 +190,7 @@ def background(source: str, found: Plan, codec: str, work: Path) -> bytes:
     from pipelines.clips import probe_clip, with_ticks
     from pipelines.run.atomic import write_bytes
 
-    path = work / "background.vcm"
+    path = work / BACKGROUND
     if path.exists():
         return path.read_bytes()
     every = max(1, found.frames // MEDIAN_FRAMES)

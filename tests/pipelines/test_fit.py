@@ -105,6 +105,17 @@ def test_bytes_are_kept_to(clip: Path, tmp_path: Path, vcm: Command) -> None:
     assert 25_000 < out.stat().st_size <= 30_000
 
 
+def test_a_size_that_was_too_small_leaves_no_fit(clip: Path, tmp_path: Path, vcm: Command) -> None:
+    out = tmp_path / "a.vcm"
+    for background, told in (("nothing:50", "unknown codec"), ("sa-icm-s:50", "too few")):
+        refused = vcm("encode", clip, "-o", out, "--codec", "sa-nerv:1k", "--background", background, "--steps", "2")
+        assert refused.code == 2
+        assert told in refused.err
+    assert vcm("encode", clip, "-o", out, "--codec", "sa-nerv:20k", "--steps", "2").code == 0
+    with NetworkFile(out) as file:
+        assert file.background() is None
+
+
 def test_edges_change_what_is_learned(clip: Path, tmp_path: Path, vcm: Command) -> None:
     edges = tmp_path / "edges"
     edges.mkdir()
