@@ -10,10 +10,9 @@ import pytest
 import yaml
 
 from pipelines import cli
-from pipelines.media import write_picture
 from pipelines.tasks.optimising import stepped
 from pipelines.train import load_config
-from tests.icm.conftest import picture
+from tests.pipelines.test_small_configs import one_picture
 
 FOLDER = Path(__file__).resolve().parents[2] / "pipelines" / "configs"
 COCO_TRAIN = 118_287  # pictures of train2017
@@ -33,13 +32,8 @@ def test_all_are_here() -> None:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_it_starts(name: str, tmp_path: Path) -> None:
-    write_picture(tmp_path / "pictures" / "a.png", picture(140, 150))
-    labels = np.zeros((140, 150, 3), np.uint8)
-    labels[30:90, 40:100, 0] = 255
-    write_picture(tmp_path / "masks" / "a.png", labels)
-    source = {"pictures": f"{tmp_path}/pictures", "masks": f"{tmp_path}/masks", "labels": f"{tmp_path}/masks"}
     words = ["train", str(FOLDER / "paper" / f"{name}.yaml"), "-o", str(tmp_path / "run"), "--steps", "4",
-             f"settings.data={json.dumps([source])}", f"settings.model={json.dumps(SMALL[name])}", "settings.batch=1",
+             one_picture(tmp_path), f"settings.model={json.dumps(SMALL[name])}", "settings.batch=1",
              "settings.crop=128", "trainer.log_steps=1"]  # fmt: skip
     assert cli.main(words) == 0
     rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]

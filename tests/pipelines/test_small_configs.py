@@ -18,14 +18,19 @@ CONFIGS = sorted((Path(__file__).resolve().parents[2] / "pipelines" / "configs")
 CODECS = {"tcm": "sa-icm"}  # those that are not called as their architecture
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
-def test_it_trains_and_codes(config: Path, tmp_path: Path) -> None:
+def one_picture(tmp_path: Path) -> str:
+    """The word that names one picture as data, with a mask and labels."""
     write_picture(tmp_path / "pictures" / "a.png", picture(140, 150))
     labels = np.zeros((140, 150, 3), np.uint8)
     labels[30:90, 40:100, 0] = 255
     write_picture(tmp_path / "masks" / "a.png", labels)
     source = {"pictures": f"{tmp_path}/pictures", "masks": f"{tmp_path}/masks", "labels": f"{tmp_path}/masks"}
-    words = ["train", str(config), "-o", str(tmp_path / "run"), "--steps", "2", f"settings.data={json.dumps([source])}",
+    return f"settings.data={json.dumps([source])}"
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_it_trains_and_codes(config: Path, tmp_path: Path) -> None:
+    words = ["train", str(config), "-o", str(tmp_path / "run"), "--steps", "2", one_picture(tmp_path),
              "settings.batch=2", "trainer.log_steps=1"]  # fmt: skip
     assert cli.main(words) == 0
     rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
