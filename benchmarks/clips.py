@@ -174,7 +174,8 @@ def draw(rows: list[dict[str, Any]], path: Path, rate: Fraction, kinds: dict[str
         one.xaxis.set_major_formatter(ticker.LogFormatter())  # 30, not 3·10¹
         one.xaxis.set_minor_formatter(ticker.LogFormatter(minor_thresholds=(1, 0.4)))
         one.grid(alpha=0.3)
-    max(axes, key=lambda one: len(one.lines)).legend(frameon=False)  # not every kind has a PSNR
+    handles, labels = max(axes, key=lambda one: len(one.lines)).get_legend_handles_labels()  # not every kind has a PSNR
+    figure.legend(handles, labels, frameon=False, loc="outside lower center", ncols=3)
     figure.savefig(path, dpi=130)
 
 
